@@ -8,6 +8,7 @@
  *   udpblast send ADDRESS PORT PACKETS-PER-SECOND SIZE SECONDS
  *
  * The sender says at the end, in datagrams of another kind and several times, how many it sent.
+ * It also counts how often its own kernel refused one, for want of a route: these are not "sent".
  * The receiver then prints one line and ends:
  *   sent N received N lost N duplicated N reordered N gap-ms N.N rate-pps N mbit N.N
  * It gives up 5 s after the last datagram, or when none has come for 30 s.
@@ -181,7 +182,14 @@ static int receive(const char *port)
     return t.received ? 0 : 1;
 }
 
-/* Sends up to BATCH numbered datagrams; returns how many the kernel took. */
+/* No route at this moment, or no buffer: the packet never left, so it does not get a number. */
+static int passing(int error)
+{
+    return error == ENOBUFS || error == ECONNREFUSED || error == EAGAIN || error == EINTR ||
+           error == ENETUNREACH || error == EHOSTUNREACH;
+}
+
+/* Sends up to BATCH numbered datagrams; returns how many the kernel took, < 0 for a refusal. */
 static int send_batch(int fd, uint32_t run, uint64_t seq, size_t size, int n)
 {
     static uint8_t data[BATCH][MOST];
@@ -197,9 +205,9 @@ static int send_batch(int fd, uint32_t run, uint64_t seq, size_t size, int n)
         msgs[i].msg_hdr.msg_iovlen = 1;
     }
     n = sendmmsg(fd, msgs, (unsigned)n, 0);
-    if (n < 0 && errno != ENOBUFS && errno != ECONNREFUSED && errno != EAGAIN && errno != EINTR)
+    if (n < 0 && !passing(errno))
         die("send");
-    return n < 0 ? 0 : n;
+    return n;
 }
 
 static void send_end(int fd, uint32_t run, uint64_t sent)
@@ -220,7 +228,7 @@ static int transmit(char **arg)
     int fd = socket_at(arg[0], arg[1], 0);
     double rate = atof(arg[2]), seconds = atof(arg[4]);
     size_t size = (size_t)atoi(arg[3]);
-    uint64_t begun = now_ns(), sent = 0, now;
+    uint64_t begun = now_ns(), sent = 0, refused = 0, now;
     uint32_t run = (uint32_t)begun ^ (uint32_t)getpid() << 16;
 
     if (size < LEAST || size > MOST || seconds <= 0) {
@@ -235,10 +243,16 @@ static int transmit(char **arg)
             nanosleep(&nap, NULL);
             continue;
         }
-        sent += (uint64_t)send_batch(fd, run, sent, size, n > BATCH ? BATCH : (int)n);
+        int taken = send_batch(fd, run, sent, size, n > BATCH ? BATCH : (int)n);
+        if (taken > 0)
+            sent += (uint64_t)taken;
+        else {
+            refused++;
+            usleep(1000);
+        }
     }
     send_end(fd, run, sent);
-    printf("sent %llu\n", (unsigned long long)sent);
+    printf("sent %llu refused %llu\n", (unsigned long long)sent, (unsigned long long)refused);
     return 0;
 }
 

@@ -369,12 +369,23 @@ stream_start()
     spawn "$2" "$1-send" "$LAB_BLAST" send "$4" "$5" "$6" "$7" "$8"
 }
 
-# stream_end LABEL: waits for the end, prints "sent received lost duplicated reordered longest-gap-ms"
+# stream_end LABEL: waits for the end, prints the receiver's line, see udpblast.c
 stream_end()
 {
-    finish "$1-send"
-    finish "$1-recv"
-    tail -n 1 "$(logfile "$1-recv")"
+    finish "$1-send" || stop "$1-recv"
+    [ -z "${SPAWN_PID[$1-recv]:-}" ] || finish "$1-recv"
+    tail -q -n 1 "$(logfile "$1-recv")" "$(logfile "$1-send")" | paste -sd' '
+}
+
+# stream_intact LABEL NAME: ends the stream; passes when every packet arrived once.
+stream_intact()
+{
+    local line
+    line=$(stream_end "$1")
+    case $line in
+    *' lost 0 duplicated 0 '*) pass "$2" ;;
+    *) fail "$2" "$line" ;;
+    esac
 }
 
 # ---- the score ----

@@ -1,0 +1,148 @@
+# Shrike: one GNU Makefile, pkg-config, no configure step.
+#   make            build ./build/shrike            make test     unit tests
+#   make sim        simulation (SEEDS=n)            make fuzz     fuzz targets (SECONDS=n each, needs clang)
+#   make bench      benchmarks                      make format   clang-format in place
+#   make layers     who may include whom            make install  DESTDIR=, PREFIX=
+# B=dir builds elsewhere, CC=clang uses clang, SAN=address|thread adds sanitizers.
+
+B      ?= build
+CC     := $(if $(filter default,$(origin CC)),gcc,$(CC))
+PREFIX ?= /usr/local
+V      ?= 0
+Q      := $(if $(filter 1,$(V)),,@)
+
+# Each folder is one archive; a test links its folder's archive and those below it, so the build itself keeps the layers.
+FOLDERS     := base crypto wire auth conf store ctl net esp ike run cli
+BELOW_base  :=
+BELOW_crypto:= base
+BELOW_wire  := base
+BELOW_net   := base
+BELOW_ctl   := base
+BELOW_store := base
+BELOW_conf  := crypto base
+BELOW_auth  := wire crypto base
+BELOW_esp   := crypto base
+BELOW_ike   := auth conf wire crypto base
+BELOW_run   := ike esp net ctl conf store auth wire crypto base
+BELOW_cli   := ctl conf crypto base
+
+PACKAGES := libcrypto libmnl jansson libseccomp
+CFLAGS   ?= -O2 -g
+IPSEC_MB := $(shell printf '\043include <intel-ipsec-mb.h>\n' | $(CC) -E - >/dev/null 2>&1 && echo 1)
+ifeq ($(IPSEC_MB),1)
+DEFINES  += -DHAVE_IPSEC_MB
+MB_LIBS  := -lIPSec_MB
+endif
+
+WARNINGS := -Wall -Wextra -Wshadow -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual -Wvla \
+            -Wimplicit-fallthrough -Wpointer-arith -Wundef -Wconversion -Wno-sign-conversion -Werror
+HARDEN   := -fstack-protector-strong -fstack-clash-protection -fcf-protection=full -fno-delete-null-pointer-checks \
+            -fno-strict-overflow -fPIE -fvisibility=hidden -ftrivial-auto-var-init=zero
+LINKHARD := -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code
+ifneq ($(findstring clang,$(CC)),)
+HARDEN   += -Wno-gnu-variable-sized-type-not-at-end
+ifeq ($(shell $(CC) -ftrivial-auto-var-init=zero -x c -c /dev/null -o /dev/null 2>&1 | grep -c enable-trivial),1)
+HARDEN   += -enable-trivial-auto-var-init-zero-knowing-it-will-be-removed-from-clang
+endif
+endif
+ifeq ($(SAN),address)
+SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+else ifeq ($(SAN),thread)
+SANFLAGS := -fsanitize=thread -fno-omit-frame-pointer
+else
+HARDEN   += -D_FORTIFY_SOURCE=2
+endif
+
+VERSION  := $(shell cat VERSION)
+ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE $(DEFINES) -DSHRIKE_VERSION='"$(VERSION)"' -Isrc $(WARNINGS) $(HARDEN) \
+             $(shell pkg-config --cflags $(PACKAGES)) $(CFLAGS) $(SANFLAGS) $(EXTRA)
+LIBS       = $(shell pkg-config --libs $(PACKAGES)) $(MB_LIBS) -lpthread
+
+objects  = $(patsubst %.c,$(B)/%.o,$(wildcard src/$(1)/*.c))
+archive  = $(B)/lib/$(1).a
+archives = $(foreach f,$(1),$(call archive,$(f)))
+
+.PHONY: all clean test sim fuzz bench format format-check layers install
+.SECONDARY:
+all: $(B)/shrike $(B)/shrike-load
+
+$(B)/%.o: %.c Makefile VERSION
+	@mkdir -p $(@D)
+	@[ $(V) = 1 ] || echo "  CC $<"
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
+
+define folder_rules
+$(call archive,$(1)): $(call objects,$(1))
+	@mkdir -p $$(@D); rm -f $$@
+	$(Q)ar rcsD $$@ $$^
+.PHONY: lib-$(1) test-$(1)
+lib-$(1): $(call archive,$(1))
+$(B)/test/unit/$(1)/%: $(B)/test/unit/$(1)/%.o $(call archives,$(1) $(BELOW_$(1)))
+	@mkdir -p $$(@D)
+	$(Q)$(CC) $(SANFLAGS) $(LINKHARD) $$< -Wl,--start-group $(call archives,$(1) $(BELOW_$(1))) -Wl,--end-group -lcmocka $$(LIBS) -o $$@
+TESTS_$(1) := $(patsubst %.c,$(B)/%,$(wildcard test/unit/$(1)/test_*.c))
+test-$(1): $$(TESTS_$(1))
+	@test/run-unit $$(TESTS_$(1))
+UNIT_TESTS += $$(TESTS_$(1))
+endef
+$(foreach f,$(FOLDERS),$(eval $(call folder_rules,$(f))))
+
+ARCHIVES := $(call archives,$(FOLDERS))
+$(B)/shrike: $(B)/src/main.o $(ARCHIVES)
+	@echo "  LD $@"
+	$(Q)$(CC) $(SANFLAGS) $(LINKHARD) $< -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS) -o $@
+
+# The load generator: many initiators over one socket, used by the benchmarks.
+$(B)/shrike-load: $(patsubst %.c,$(B)/%.o,$(wildcard test/bench/load*.c)) $(ARCHIVES)
+	@echo "  LD $@"
+	$(Q)$(CC) $(SANFLAGS) $(LINKHARD) $(filter %.o,$^) -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS) -o $@
+
+test: $(UNIT_TESTS)
+	@test/run-unit $(UNIT_TESTS)
+
+# test/sim: every .c that starts with test_ is a program; the others are the harness.
+SIM_HARNESS := $(patsubst %.c,$(B)/%.o,$(filter-out test/sim/test_%,$(wildcard test/sim/*.c)))
+SIM_TESTS   := $(patsubst %.c,$(B)/%,$(wildcard test/sim/test_*.c))
+$(B)/test/sim/test_%: $(B)/test/sim/test_%.o $(SIM_HARNESS) $(ARCHIVES)
+	$(Q)$(CC) $(SANFLAGS) $(LINKHARD) $(filter %.o,$^) -Wl,--start-group $(ARCHIVES) -Wl,--end-group -lcmocka $(LIBS) -o $@
+SEEDS ?= 1000
+sim: $(SIM_TESTS)
+	@SEEDS=$(SEEDS) test/run-unit $(SIM_TESTS)
+
+# Fuzz targets are whole-program builds by clang with libFuzzer, in a build folder of their own.
+SECONDS_EACH := $(if $(SECONDS),$(SECONDS),20)
+FUZZ_TARGETS := $(patsubst test/fuzz/%.c,$(B)/fuzz/%,$(wildcard test/fuzz/fuzz_*.c))
+FUZZ_SOURCES := $(wildcard $(foreach f,$(FOLDERS),src/$(f)/*.c))
+FUZZ_OBJECTS := $(patsubst %.c,$(B)/fuzz-obj/%.o,$(FUZZ_SOURCES))
+FUZZ_CFLAGS   = -std=gnu17 -D_GNU_SOURCE $(DEFINES) -DSHRIKE_VERSION='"$(VERSION)"' -DSHRIKE_FUZZ -Isrc -Itest/fuzz \
+                $(shell pkg-config --cflags $(PACKAGES)) -O1 -g -fno-omit-frame-pointer
+FUZZ_CC      ?= clang
+$(B)/fuzz-obj/%.o: %.c Makefile VERSION
+	@mkdir -p $(@D)
+	$(Q)$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -MMD -MP -c $< -o $@
+$(B)/fuzz/%: test/fuzz/%.c $(FUZZ_OBJECTS)
+	@mkdir -p $(@D)
+	$(Q)$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined $< $(FUZZ_OBJECTS) $(LIBS) -o $@
+fuzz-build: $(FUZZ_TARGETS)
+fuzz: $(FUZZ_TARGETS)
+	@test/run-fuzz $(SECONDS_EACH) $(FUZZ_TARGETS)
+
+bench: all
+	@B=$(B) test/bench/run.sh
+
+SOURCES := $(shell find src test -name '*.[ch]')
+format:
+	clang-format -i $(SOURCES)
+format-check:
+	@clang-format --dry-run -Werror $(SOURCES)
+layers:
+	@test/layers
+
+install: $(B)/shrike
+	install -D -m 755 $(B)/shrike $(DESTDIR)$(PREFIX)/sbin/shrike
+	install -D -m 644 doc/shrike.8 $(DESTDIR)$(PREFIX)/share/man/man8/shrike.8
+
+clean:
+	rm -rf $(B)
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,0 +1,150 @@
+/* conf: the two INI files, one for a gateway, one for a client tunnel, as structs.
+ *
+ * table   one row per option: section, key, kind of value, default, range, help. Parser, `shrike
+ * check`, the commented default file and the manual all come from it. parse   INI to struct, all or
+ * nothing; every fault has file, line, the offending text and a suggestion. check   what can be
+ * wrong although every line reads well: files that are missing or unreadable, a key that does not
+ * match, expired certificates, weak PSKs, pools that overlap, no method of authentication.
+ *
+ * The structs below are what the other folders read. `struct conf_tunnel` is all the engine needs;
+ * paths of secret files stay paths here and are opened by the process that needs the secret (keys),
+ * before its sandbox closes.
+ */
+#ifndef SHRIKE_CONF_H
+#define SHRIKE_CONF_H
+
+#include "crypto/crypto.h"
+
+enum {
+    CONF_NAME_MAX = 64,
+    CONF_PATH_MAX = 256,
+    CONF_PROPOSALS = 8,
+    CONF_SELECTORS = 16,
+    CONF_DNS = 4,
+    CONF_POOLS = 4,
+    CONF_CLIENTS_MAX = 16384,
+    CONF_LISTEN = 8,
+};
+
+enum conf_auth { CONF_AUTH_PSK = 1, CONF_AUTH_CERT = 2 }; /* bits */
+enum conf_encap {
+    CONF_ENCAP_UDP,
+    CONF_ENCAP_AUTO
+}; /* always in UDP; or plain ESP where no NAT is between */
+
+/* What both roles of the engine need for one tunnel (client) or for all tunnels of a gateway
+ * (template). */
+struct conf_tunnel {
+    char name[CONF_NAME_MAX];
+    bool initiator;
+    struct identity local_id;  /* NONE: taken from the certificate, or the address */
+    struct identity remote_id; /* client: what the gateway must prove to be; gateway: NONE = any
+                                  whom `keys` admits */
+    uint8_t local_auth;        /* one of conf_auth */
+    uint8_t remote_auth;       /* any of conf_auth */
+    struct proposal ike[CONF_PROPOSALS], esp[CONF_PROPOSALS];
+    uint8_t ike_count, esp_count;
+    bool pfs; /* offer a key exchange when a child SA is rekeyed or created alone */
+    /* Traffic selectors as configured. Client: local = 0 entries means "the address I am given";
+     * remote = what to send. Gateway: local = the networks behind it that clients may reach; remote
+     * = 0 entries means "the address that was leased". */
+    struct selector local_ts[CONF_SELECTORS], remote_ts[CONF_SELECTORS];
+    uint8_t local_ts_count, remote_ts_count;
+    bool request_ip4, request_ip6; /* client: ask for virtual addresses */
+    struct ip dns[CONF_DNS];       /* gateway: handed out */
+    uint8_t dns_count;
+    uint32_t ike_lifetime,
+        child_lifetime; /* seconds; a rekey starts at 90 % less up to 10 % jitter */
+    uint64_t child_bytes, child_packets; /* 0 = no limit by volume but the cipher's own */
+    uint32_t dpd;       /* seconds without a sign of life before liveness is checked; 0 = never */
+    uint32_t keepalive; /* seconds between NAT keepalives when behind NAT */
+    uint16_t replay_window;
+    bool esn;
+    enum conf_encap encap;
+    bool unique; /* gateway: a new IKE SA of an identity that sent INITIAL_CONTACT replaces the old
+                    ones */
+    uint32_t max_tunnels; /* IKE SAs, half-open ones included */
+};
+
+/* One peer a gateway knows by name: [client NAME]. */
+struct conf_peer {
+    char name[CONF_NAME_MAX];
+    struct identity id;
+    char psk_file[CONF_PATH_MAX];
+    char psk[128];               /* inline `psk =`; wiped after it was handed over */
+    struct ip ip4, ip6;          /* fixed virtual addresses */
+    struct selector networks[4]; /* networks behind that peer (site to site) */
+    uint8_t network_count;
+};
+
+struct conf {
+    bool gateway; /* else a client tunnel */
+    char file[CONF_PATH_MAX];
+    struct conf_tunnel tunnel;
+
+    /* credentials, as paths */
+    char cert[CONF_PATH_MAX], key[CONF_PATH_MAX],
+        ca[CONF_PATH_MAX]; /* cert: PEM chain or PKCS#12; ca empty = system roots (client) */
+    char passphrase_file[CONF_PATH_MAX];
+    char psk_file[CONF_PATH_MAX]; /* client; the gateway has one per peer */
+    char psk[128];
+
+    /* gateway */
+    struct endpoint listen[CONF_LISTEN]; /* addresses; port 0 = 500 and 4500 */
+    uint8_t listen_count;
+    struct prefix pools[CONF_POOLS];
+    uint8_t pool_count;
+    struct conf_peer *peers;
+    size_t peer_count;
+    bool any_cert;    /* a certificate of our CA is enough, no [client] section needed */
+    bool nat;         /* masquerade what leaves by `outside` */
+    char outside[16]; /* interface, empty = the default route's */
+    bool client_to_client;
+
+    /* client */
+    char remote_host[256]; /* name or address */
+    uint16_t remote_port;  /* 500; 4500 follows by NAT detection; any other port = UDP-encapsulated
+                              there */
+    struct prefix except[CONF_SELECTORS]; /* never through the tunnel */
+    uint8_t except_count;
+    bool dns_from_gateway;
+
+    /* data plane and processes */
+    char interface[16]; /* TUN device name */
+    uint16_t mtu;       /* 0 = by itself */
+    uint16_t workers;   /* 0 = one per core */
+    uint32_t uid_base;  /* first of four user ids for the processes */
+    char run_dir[CONF_PATH_MAX];
+    int log_level;
+};
+
+/* A fault, in words a person can act on. */
+struct conf_fault {
+    char file[CONF_PATH_MAX];
+    unsigned line;  /* 0: the file as a whole */
+    char text[128]; /* the offending text */
+    char what[256]; /* what is wrong */
+    char next[256]; /* what to do; may be empty */
+};
+enum { CONF_FAULTS_MAX = 32 };
+struct conf_faults {
+    size_t count; /* may exceed CONF_FAULTS_MAX: only that many are kept */
+    struct conf_fault at[CONF_FAULTS_MAX];
+};
+
+/* Reads a file: which kind it is shows by its first section ([gateway] or [tunnel]). On success
+ * *out is to be freed with conf_free(). On failure nothing is left behind and *faults has at least
+ * one. ERR_CONFIG. */
+int conf_load(const char *file, struct conf **out, struct conf_faults *faults) MUST_USE;
+int conf_parse(const char *file_name, struct bytes text, struct conf **out,
+               struct conf_faults *faults) MUST_USE;
+/* Opens what the file names and looks at it: credentials, pools, addresses. Returns ERR_CONFIG and
+ * faults, or 0 (faults may hold warnings). */
+int conf_check(const struct conf *conf, int64_t now, struct conf_faults *faults) MUST_USE;
+void conf_free(struct conf *conf); /* wipes secrets */
+void conf_fault_print(const struct conf_fault *fault, char *text,
+                      size_t size); /* FILE:LINE: what "text" - next */
+/* The commented default file of a kind, malloc'ed. */
+char *conf_default_text(bool gateway);
+
+#endif

@@ -1,0 +1,303 @@
+/* ike: the IKEv2 engine, a pure state machine (RFC 7296).
+ *
+ * Bytes, time and commands go in; one queue of actions comes out. It knows no socket, clock,
+ * thread, file or random source: all are passed in. So many engines run in one test on a virtual
+ * clock, and a fuzzer starts from an established pair.
+ *
+ *   ike_input()    a datagram came in on this path
+ *   ike_command()  initiate, delete, rekey, ...
+ *   ike_answer()   what an ASK action was waiting for (signatures, shared keys, admission: things
+ * only the keys process can do) ike_fact()     what the data plane saw ike_tick()     time went by;
+ * ike_deadline() says when to call it ike_next()     drains the queue; call it until it returns
+ * false after each of the above ike_walk()     read-only view for status
+ *
+ * A *tunnel* is what a user means by a connection: it keeps its id over IKE SA rekeys. An IKE SA
+ * belongs to one tunnel; child SAs too.
+ *
+ * The way of a datagram: header, SPI map, `window` (message IDs, stored replies), `sk` (verify,
+ * decrypt), `walk`, the row of `rules` for exchange, role and state, then the handler. Handlers
+ * decide on locals and commit last; unauthenticated bytes change nothing but counters. A handler
+ * returns 0, a notify to send (> 0) or a local reason (< 0); one place turns that into reply,
+ * delete or silence.
+ *
+ * States of an IKE SA: INIT_SENT -> AUTH_SENT -> ESTABLISHED (initiator); INIT_DONE -> AUTH_ASKED
+ * -> ESTABLISHED (responder); ESTABLISHED -> REKEYED (a successor exists, waiting for delete) ->
+ * gone; any -> DELETING -> gone.
+ *
+ * Memory is bounded: SAs come from slabs sized by conf_tunnel.max_tunnels; half-open ones have a
+ * limit of their own. The queue of actions is bounded by what one call can produce. Stored requests
+ * and replies are one exact-size block each.
+ */
+#ifndef SHRIKE_IKE_H
+#define SHRIKE_IKE_H
+
+#include "auth/auth.h"
+#include "conf/conf.h"
+
+struct ike_engine;
+
+/* Which socket a datagram uses; the non-ESP marker (RFC 3948) is the caller's business on
+ * IKE_PORT_NATT. */
+enum ike_port { IKE_PORT_500, IKE_PORT_NATT };
+struct ike_path {
+    struct endpoint local, remote;
+    uint32_t interface; /* index, 0 = by route */
+    uint8_t port;       /* enum ike_port */
+};
+
+enum { IKE_CERTS_OWN = 4, IKE_ADDRESSES = 2 };
+
+/* What the engine needs for its whole life; pointers stay valid as long as it lives. */
+struct ike_setup {
+    const struct conf_tunnel *tunnel;
+    const struct random *random;
+    const struct cert_trust *trust;              /* may be NULL when only PSK is used */
+    const struct cert *own_certs[IKE_CERTS_OWN]; /* leaf first */
+    size_t own_cert_count;
+    struct identity own_id; /* resolved: never NONE unless local address is to be used */
+    int64_t (*wall_clock)(void *context); /* seconds since 1970, for certificates */
+    void *wall_context;
+    uint64_t id_base; /* first tunnel id; a restarted process takes another one */
+};
+struct ike_engine *ike_create(const struct ike_setup *setup, time_us now);
+void ike_free(struct ike_engine *engine); /* wipes everything; nothing is sent */
+
+void ike_input(struct ike_engine *engine, time_us now, const struct ike_path *path,
+               struct bytes datagram);
+
+enum ike_command_kind {
+    IKE_INITIATE,     /* path: where to; a new tunnel */
+    IKE_DELETE,       /* tunnel (0 = all): tell the peer and forget */
+    IKE_REKEY_IKE,    /* tunnel (0 = all) */
+    IKE_REKEY_CHILD,  /* tunnel (0 = all), spi_in (0 = all children) */
+    IKE_CREATE_CHILD, /* tunnel: one more child with the configured selectors */
+    IKE_DELETE_CHILD, /* tunnel, spi_in */
+    IKE_CHECK,        /* tunnel: liveness now */
+};
+struct ike_command {
+    uint32_t kind;
+    uint32_t spi_in;
+    uint64_t tunnel;
+    struct ike_path path;
+};
+/* 0, ERR_NOT_FOUND, ERR_STATE, ERR_LIMIT. For IKE_INITIATE *tunnel (may be NULL) gets the new id.
+ */
+int ike_command(struct ike_engine *engine, time_us now, const struct ike_command *command,
+                uint64_t *tunnel) MUST_USE;
+
+/* ---- asking the keys process
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+enum ike_want {
+    IKE_WANT_SIGN = 1, /* make our own AUTH over own_octets, by method and scheme */
+    IKE_WANT_VERIFY_PSK =
+        2,              /* is peer_auth the PSK MAC over peer_octets for this pair of identities? */
+    IKE_WANT_ADMIT = 4, /* may this identity in, and with which addresses? (responder) */
+    IKE_WANT_RELEASE = 8, /* the tunnel is gone: its leases are free; no answer comes */
+};
+/* One question, whole: VERIFY comes before ADMIT comes before SIGN, and the first that fails ends
+ * it. */
+struct ike_ask {
+    uint64_t ticket; /* give it back in the answer */
+    uint64_t tunnel;
+    uint32_t want;
+    uint16_t prf;
+    uint8_t method; /* of our AUTH */
+    uint8_t scheme; /* enum sign_scheme of our AUTH */
+    uint8_t
+        peer_by; /* enum conf_auth: how the peer proved itself (already done for CONF_AUTH_CERT) */
+    bool ask_ip4, ask_ip6;
+    struct ip wanted_ip4, wanted_ip6; /* the client's wish, or family 0 */
+    struct identity own, peer;
+    uint16_t own_len, peer_len, peer_auth_len;
+    uint8_t peer_auth[64];
+    uint8_t own_octets[AUTH_OCTETS_MAX];
+    uint8_t peer_octets[AUTH_OCTETS_MAX];
+};
+struct ike_answer {
+    uint64_t ticket;
+    int32_t result; /* 0 or enum err */
+    uint16_t auth_len;
+    uint8_t auth[SIGNATURE_MAX]; /* signature or MAC, not yet an AUTH payload */
+    struct ip ip4, ip6;          /* leased; family 0 = none */
+    uint8_t network_count;
+    struct selector networks[4]; /* further networks this peer may claim behind it */
+    char peer_name[CONF_NAME_MAX];
+};
+void ike_answer(struct ike_engine *engine, time_us now, const struct ike_answer *answer);
+
+/* ---- what the data plane saw
+ * ----------------------------------------------------------------------------------------------------
+ */
+
+enum ike_fact_kind {
+    IKE_FACT_CHILD_SOFT, /* volume limit near: rekey */
+    IKE_FACT_CHILD_HARD, /* the child carries nothing any more */
+    IKE_FACT_HEARD,      /* authentic traffic came in */
+    IKE_FACT_SENT,       /* traffic went out and nothing came in */
+};
+struct ike_fact {
+    uint32_t kind;
+    uint32_t spi_in;
+    uint64_t tunnel;
+};
+void ike_fact(struct ike_engine *engine, time_us now, const struct ike_fact *fact);
+
+void ike_tick(struct ike_engine *engine, time_us now);
+time_us ike_deadline(const struct ike_engine *engine); /* TIME_NEVER when nothing is planned */
+
+/* ---- actions
+ * ---------------------------------------------------------------------------------------------------------------------
+ */
+
+enum { IKE_KEYMAT_MAX = 128 };
+/* A child SA, all the data plane needs. run/ turns it into its esp_sa_config. */
+struct ike_child {
+    uint64_t tunnel;
+    uint32_t spi_in, spi_out;
+    uint16_t encr, encr_bits, integ;
+    uint16_t ke; /* group of its own key exchange, 0 = none: for status */
+    bool esn, udp, out_waits, initiator;
+    uint8_t keymat_len; /* of each direction */
+    uint8_t keymat_in[IKE_KEYMAT_MAX], keymat_out[IKE_KEYMAT_MAX];
+    struct ike_path path;
+    uint8_t local_count, remote_count;
+    struct selector local_ts[CONF_SELECTORS], remote_ts[CONF_SELECTORS];
+};
+/* What the host has to do for a tunnel: addresses, routes, DNS. */
+struct ike_net {
+    uint64_t tunnel;
+    bool initiator;
+    struct ike_path path;
+    struct ip ip4, ip6; /* client: ours; gateway: the peer's */
+    struct ip dns[CONF_DNS];
+    uint8_t dns_count;
+    uint8_t local_count, remote_count;
+    struct selector local_ts[CONF_SELECTORS], remote_ts[CONF_SELECTORS];
+};
+enum ike_event_kind {
+    IKE_EVENT_ESTABLISHED,
+    IKE_EVENT_FAILED, /* before it was established; err, notify and text say why */
+    IKE_EVENT_DOWN,   /* after; err says why */
+    IKE_EVENT_REKEYED_IKE,
+    IKE_EVENT_REKEYED_CHILD,
+    IKE_EVENT_CHILD_UP,
+    IKE_EVENT_CHILD_DOWN,
+    IKE_EVENT_REFUSED,    /* responder: a handshake was refused; text says why and what to do */
+    IKE_EVENT_RETRANSMIT, /* a request was sent again (diagnosis only) */
+};
+struct ike_event {
+    uint32_t kind;
+    int32_t err;     /* enum err, 0 = none */
+    uint16_t notify; /* the notify that came or was sent, 0 = none */
+    uint16_t exchange;
+    uint64_t tunnel;
+    struct ike_path path;
+    struct identity peer;
+    uint32_t messages;   /* ESTABLISHED: datagrams sent and received for it */
+    uint32_t elapsed_us; /* since the first message */
+    char text[384];      /* one sentence: what, why, what next */
+};
+
+enum ike_action_kind {
+    IKE_SEND,
+    IKE_ESP_ADD,
+    IKE_ESP_DEL,
+    IKE_ESP_MOVE,
+    IKE_NET_UP,
+    IKE_NET_DOWN,
+    IKE_ASK,
+    IKE_EVENT
+};
+struct ike_esp_del {
+    uint64_t tunnel;
+    uint32_t spi_in;
+    bool linger; /* inbound stays a while for packets under way */
+};
+struct ike_send {
+    struct ike_path path;
+    struct bytes datagram; /* valid until the next call into the engine other than ike_next's own */
+};
+struct ike_action {
+    uint32_t kind;
+    union {
+        struct ike_send send;
+        struct ike_child esp_add;
+        struct ike_esp_del esp_del;
+        struct ike_net net; /* NET_UP; NET_DOWN; ESP_MOVE uses tunnel and path, and udp below */
+        struct ike_event event;
+        const struct ike_ask *ask; /* valid like datagram; wiped afterwards */
+    };
+};
+/* Takes the next action; false when there is none. Order matters: ESP_ADD of a responder comes
+ * before the SEND of its answer. */
+bool ike_next(struct ike_engine *engine, struct ike_action *action);
+
+/* ---- looking in
+ * -------------------------------------------------------------------------------------------------------------------
+ */
+
+#define IKE_STATE_LIST(X)                                                                          \
+    X(NONE)                                                                                        \
+    X(INIT_SENT)                                                                                   \
+    X(INIT_DONE)                                                                                   \
+    X(AUTH_ASKED)                                                                                  \
+    X(AUTH_SENT)                                                                                   \
+    X(ESTABLISHED)                                                                                 \
+    X(REKEYED)                                                                                     \
+    X(DELETING)
+enum ike_state {
+#define X(name) IKE_STATE_##name,
+    IKE_STATE_LIST(X)
+#undef X
+        IKE_STATE_COUNT
+};
+const char *ike_state_name(uint8_t state);
+
+struct ike_status {
+    uint64_t tunnel, spi_i, spi_r;
+    uint8_t state;
+    bool initiator, nat_local, nat_remote, udp;
+    struct ike_path path;
+    struct identity own, peer;
+    char peer_name[CONF_NAME_MAX];
+    struct proposal suite; /* what was chosen */
+    time_us created, established, last_heard, rekey_at;
+    uint32_t rekeys_ike, rekeys_child, retransmissions;
+    struct ip ip4, ip6;
+    size_t child_count;
+    const struct ike_child *children; /* keymat is zeroed */
+};
+void ike_walk(const struct ike_engine *engine,
+              void (*visit)(void *context, const struct ike_status *status), void *context);
+
+#define IKE_COUNTER_LIST(X)                                                                        \
+    X(in_datagrams, "datagrams received")                                                          \
+    X(out_datagrams, "datagrams sent")                                                             \
+    X(drop_malformed, "header or payload chain malformed")                                         \
+    X(drop_version, "another major version")                                                       \
+    X(drop_unknown_spi, "no SA with these SPIs")                                                   \
+    X(drop_half_open, "too many half-open SAs")                                                    \
+    X(drop_message_id, "message ID outside the window")                                            \
+    X(drop_integrity, "integrity check failed")                                                    \
+    X(drop_rule, "no rule allows this message in this state")                                      \
+    X(drop_memory, "a limit on memory was reached")                                                \
+    X(replayed, "requests answered again from the stored reply")                                   \
+    X(retransmitted, "requests sent again")                                                        \
+    X(established, "IKE SAs established")                                                          \
+    X(refused, "handshakes refused")                                                               \
+    X(failed, "handshakes that failed")
+struct ike_counters {
+#define X(name, help) uint64_t name;
+    IKE_COUNTER_LIST(X)
+#undef X
+};
+const struct ike_counters *ike_counters(const struct ike_engine *engine);
+/* For leak checks: IKE SAs, child SAs, stored messages, timers that are held. */
+struct ike_usage {
+    size_t sas, children, messages, timers, half_open, actions;
+};
+void ike_usage(const struct ike_engine *engine, struct ike_usage *out);
+
+#endif

@@ -1,0 +1,113 @@
+/* net: sockets, TUN, netlink, routes, DNS and nft: the kernel's side of things, no protocol.
+ *
+ * udp      the two IKE sockets and the SO_REUSEPORT group of port 4500 with its classic-BPF
+ * selector: four zero octets after the UDP header = IKE (the first socket of the group), otherwise
+ * the worker whose number is spi % workers. Non-blocking, IP_PKTINFO, no fragments
+ *          (IP_MTU_DISCOVER), UDP_GRO on the workers' sockets. One IPv4 and one IPv6 socket each.
+ * raw      raw ESP sockets, protocol 50.
+ * tun      a multi-queue TUN device with virtio headers and TSO/USO offloads.
+ * netlink  addresses, links, routes, rules (libmnl); and watching them.
+ * route    a client's routes: a table and a firewall mark of their own for default routes, plain
+ * routes for the rest; all taken back. nft      masquerade and MSS rules of a gateway: table inet
+ * shrike_NAME, replaced and removed whole, by running nft. dns      a client's resolver, by
+ * systemd-resolved, resolvconf or /etc/resolv.conf, and back.
+ *
+ * Everything here runs in the monitor (before and after its children are made); the other processes
+ * get descriptors only. Errors carry a sentence in `why`.
+ */
+#ifndef SHRIKE_NET_H
+#define SHRIKE_NET_H
+
+#include "base/base.h"
+
+enum { NET_WORKERS_MAX = 64, NET_WHY = 256 };
+
+/* ---- udp
+ * ----------------------------------------------------------------------------------------------------------------------
+ */
+
+/* Sockets for one address family; -1 where there is none. */
+struct net_udp_group {
+    int ike_500;                  /* IKE without marker */
+    int ike_natt;                 /* IKE with the non-ESP marker */
+    int worker[NET_WORKERS_MAX];  /* ESP in UDP, one per worker, same port as ike_natt */
+    uint16_t port_500, port_natt; /* as bound */
+};
+/* Binds to `ip` (any = all addresses of that family). Port 0 = ephemeral: for a client; the group
+ * still shares one port. mark: SO_MARK for all sockets (0 = none). ERR_BUSY names the process that
+ * holds the port, when it can be found. */
+int net_udp_open(const struct ip *ip, uint16_t port_500, uint16_t port_natt, uint16_t workers,
+                 uint32_t mark, struct net_udp_group *out, char why[static NET_WHY]) MUST_USE;
+void net_udp_close(struct net_udp_group *group);
+int net_raw_open(uint8_t family, uint32_t mark,
+                 char why[static NET_WHY]) MUST_USE; /* descriptor of a raw ESP socket */
+
+/* One datagram with its addresses. 0 with *len set, ERR_AGAIN, or ERR_SYSTEM. */
+int net_receive(int fd, uint8_t *buffer, size_t cap, size_t *len, struct endpoint *local,
+                struct endpoint *remote, uint32_t *interface) MUST_USE;
+int net_send(int fd, struct bytes a, struct bytes b, const struct endpoint *local,
+             const struct endpoint *remote) MUST_USE;
+
+/* ---- tun
+ * ----------------------------------------------------------------------------------------------------------------------
+ */
+
+struct net_tun {
+    char name[16];
+    uint32_t index;
+    uint16_t queues;
+    bool uso; /* the kernel takes UDP super-packets */
+    int fd[NET_WORKERS_MAX];
+};
+int net_tun_open(const char *name, uint16_t queues, uint16_t mtu, struct net_tun *out,
+                 char why[static NET_WHY]) MUST_USE;
+void net_tun_close(struct net_tun *tun);
+
+/* ---- netlink
+ * --------------------------------------------------------------------------------------------------------------------
+ */
+
+int net_link_up(uint32_t index, uint16_t mtu, char why[static NET_WHY]) MUST_USE;
+int net_address_add(uint32_t index, const struct prefix *address,
+                    char why[static NET_WHY]) MUST_USE;
+int net_address_del(uint32_t index, const struct prefix *address,
+                    char why[static NET_WHY]) MUST_USE;
+/* table 0 = main. */
+int net_route_add(uint32_t index, const struct prefix *to, const struct ip *source, uint32_t table,
+                  char why[static NET_WHY]) MUST_USE;
+int net_route_del(uint32_t index, const struct prefix *to, uint32_t table,
+                  char why[static NET_WHY]) MUST_USE;
+/* The local address and interface the kernel would use towards `to`, and the MTU of that path. */
+int net_route_to(const struct ip *to, uint32_t mark, struct ip *source, uint32_t *interface,
+                 uint16_t *mtu, char why[static NET_WHY]) MUST_USE;
+/* The name of the interface with the default route of that family. */
+int net_default_interface(uint8_t family, char name[static 16]) MUST_USE;
+/* Name to addresses, blocking, by the system's resolver; at most max. */
+int net_resolve(const char *host, struct ip *out, size_t max, char why[static NET_WHY]) MUST_USE;
+
+/* ---- a client's routes, DNS
+ * -------------------------------------------------------------------------------------------------------
+ */
+
+/* Sends `prefixes` into the device: /0 by the rule `not fwmark MARK lookup TABLE` plus
+ * suppress_prefixlength 0, others in main; `except` prefixes keep their way. What was done is
+ * recorded, and net_client_routes_down() takes all of it back, also after a failure. */
+struct net_client_routes;
+struct net_client_routes *net_client_routes_up(uint32_t index, uint32_t mark,
+                                               const struct prefix *prefixes, size_t count,
+                                               const struct prefix *except, size_t except_count,
+                                               const struct ip *source4, const struct ip *source6,
+                                               char why[static NET_WHY]);
+void net_client_routes_down(struct net_client_routes *routes);
+
+int net_dns_up(const char *device, const struct ip *servers, size_t count,
+               char why[static NET_WHY]) MUST_USE;
+void net_dns_down(const char *device);
+
+/* Gateway: forwarding on, masquerade of `pools` out of `outside` unless to another pool. Table inet
+ * shrike_DEVICE. */
+int net_nat_up(const char *device, const char *outside, const struct prefix *pools, size_t count,
+               char why[static NET_WHY]) MUST_USE;
+void net_nat_down(const char *device);
+
+#endif

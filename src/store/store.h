@@ -1,0 +1,31 @@
+/* store: what outlives a connection. In this version: leases of virtual addresses, in memory,
+ * sticky per identity.
+ *
+ * A pool is a prefix; its first usable address is the gateway's own. An identity gets the address
+ * it had before when it is free, else the next never-used one, else the longest-unused one. One
+ * identity may hold several leases at once (two devices): the second gets another address. Owner:
+ * the keys process. No clock: `now` is an argument. Memory: one entry per lease ever given, bounded
+ * by the pool.
+ */
+#ifndef SHRIKE_STORE_H
+#define SHRIKE_STORE_H
+
+#include "base/base.h"
+
+struct lease_book;
+struct lease_book *lease_book_create(const struct prefix *pools, size_t count, size_t limit,
+                                     const struct random *random);
+void lease_book_free(struct lease_book *book);
+/* The gateway's own address in pool i (first usable), for the TUN device. */
+struct ip lease_gateway_address(const struct prefix *pool);
+/* wanted: an address the client asks to keep, or family 0. fixed: configured for this identity, or
+ * family 0. owner: the tunnel (constant over IKE rekeys). ERR_ADDRESS when no pool of that family
+ * has room. */
+int lease_take(struct lease_book *book, uint8_t family, const struct identity *id, uint64_t owner,
+               const struct ip *fixed, const struct ip *wanted, time_us now,
+               struct ip *out) MUST_USE;
+void lease_release(struct lease_book *book, uint64_t owner,
+                   time_us now); /* all leases of that owner */
+size_t lease_count(const struct lease_book *book);
+
+#endif

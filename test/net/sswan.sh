@@ -1,0 +1,164 @@
+# strongSwan hosts in the lab: version 6 or 5 in an overlay of its root, with the user-space data plane.
+# shellcheck shell=bash
+#
+#   sswan_host NAME six|five             a host (see lib.sh) with that version; fails when no root
+#   sswan_conf NAME KEY=VALUE...         writes its swanctl.conf: one connection "peer", one child "net"
+#   sswan_cert NAME CERT KEY CA          puts credentials from files
+#   sswan_start NAME                     charon, and loads the configuration
+#   sswan_up NAME [CHILD]                sswan_down NAME
+#   sswan_rekey NAME ike|child           sswan_sas NAME            sswan_stop NAME
+#   sswan_count NAME                     "IKE-SAs CHILD-SAs" established now
+#
+# kernel-libipsec: ESP in user space over a TUN device, always in UDP, tunnel mode, no ESN. It would
+# send its own IKE packets into a tunnel whose selectors cover the peer, hence the mark.
+
+# shellcheck source=test/net/roots.sh
+. "$LAB_LIB/roots.sh"
+
+sswan_plugins='random nonce aes sha1 sha2 gcm openssl pem pkcs1 pkcs8 x509 pubkey revocation
+    constraints kdf hmac curve25519 chapoly kernel-libipsec kernel-netlink socket-default vici updown
+    eap-identity eap-mschapv2 eap-tls md4'
+
+sswan_host()
+{
+    root_ready "$2" || return
+    host "$1" "$(root_dir "$2")"
+}
+
+sswan_write()
+{
+    on "$1" sh -c 'umask 077; cat >"$1"' write "$2"
+}
+
+# Keys, default in brackets. A key given empty leaves its line out.
+#   local, remote: addresses [%any]      auth [psk]: psk or pubkey    rauth [auth]
+#   id, rid: identities                  cert: file name in /etc/swanctl/x509
+#   ike, esp: proposals                  lts, rts: traffic selectors
+#   vips: addresses to ask for           pool: range to give out      psk: the secret
+#   start [none]: start_action           ike_life, child_life: seconds to rekey
+#   dpd: seconds                         more, childmore: further lines
+sswan_conf()
+{
+    local name=$1 pair
+    local -A c=([auth]=psk [remote]=%any [start]=none [psk]='' [ike_life]=4h [child_life]=1h)
+    shift
+    for pair; do c[${pair%%=*}]=${pair#*=}; done
+    {
+        echo 'connections { peer {'
+        echo 'version = 2'
+        sswan_line local_addrs "${c[local]:-}"
+        sswan_line remote_addrs "${c[remote]:-}"
+        sswan_line proposals "${c[ike]:-}"
+        sswan_line vips "${c[vips]:-}"
+        sswan_line pools "${c[pool]:+pool4}${c[pool6]:+, pool6}"
+        sswan_line dpd_delay "${c[dpd]:-}"
+        echo "rekey_time = ${c[ike_life]}"
+        echo "local { auth = ${c[auth]}"
+        sswan_line id "${c[id]:-}"
+        sswan_line certs "${c[cert]:-}"
+        echo '}'
+        echo "remote { auth = ${c[rauth]:-${c[auth]}}"
+        sswan_line id "${c[rid]:-}"
+        echo '}'
+        echo "${c[more]:-}"
+        echo 'children { net {'
+        sswan_line esp_proposals "${c[esp]:-}"
+        sswan_line local_ts "${c[lts]:-}"
+        sswan_line remote_ts "${c[rts]:-}"
+        echo "rekey_time = ${c[child_life]}"
+        echo "start_action = ${c[start]}"
+        echo "${c[childmore]:-}"
+        echo '} } } }'
+        [ -z "${c[psk]}" ] || echo "secrets { ike-peer { secret = \"${c[psk]}\" } }"
+        if [ -n "${c[pool]:-}" ]; then
+            echo "pools { pool4 { addrs = ${c[pool]}
+                dns = ${c[dns]:-192.0.2.53} }"
+            [ -z "${c[pool6]:-}" ] || echo "pool6 { addrs = ${c[pool6]} }"
+            echo '}'
+        fi
+    } | sswan_write "$name" /etc/swanctl/swanctl.conf
+}
+
+sswan_line()
+{
+    [ -z "$2" ] || echo "$1 = $2"
+}
+
+# sswan_cert NAME CERT KEY CA: paths of PEM files; the certificate is then called "cert.pem".
+sswan_cert()
+{
+    sswan_write "$1" /etc/swanctl/x509/cert.pem <"$2"
+    sswan_write "$1" /etc/swanctl/private/cert.key <"$3"
+    sswan_write "$1" /etc/swanctl/x509ca/ca.pem <"$4"
+}
+
+# Message headers with payload lists come from the ENC group at level 1.
+sswan_start()
+{
+    local name=$1
+    sswan_write "$name" /etc/strongswan.conf <<END
+charon-systemd {
+    load = $(echo $sswan_plugins)
+    retransmit_base = 1.4
+    retransmit_timeout = 0.5
+    retransmit_tries = 6
+    delete_rekeyed_delay = 2
+    filelog { lab { path = $LAB_DIR/log/$name-charon.log
+        default = 1
+        flush_line = yes
+        time_format = %H:%M:%S } }
+    journal { default = -1 }
+    plugins {
+        kernel-libipsec { allow_peer_ts = yes }
+        kernel-netlink { fwmark = !0x42 }
+        socket-default { fwmark = 0x42 }
+    }
+}
+END
+    spawn "$name" "$name" /usr/sbin/charon-systemd
+    wait_for 10 on "$name" test -S /run/charon.vici || wait_for 1 on "$name" test -S /var/run/charon.vici ||
+        { tail -n 5 "$(logfile "$name")" >&2; return 1; }
+    sswan_load "$name"
+}
+
+sswan_load()
+{
+    on "$1" swanctl --load-all >"$LAB_DIR/log/$1-load.log" 2>&1 ||
+        { cat "$LAB_DIR/log/$1-load.log" >&2; return 1; }
+}
+
+sswan_up()
+{
+    timeout 30 nsenter -t "${HOST_PID[$1]}" --mount --net --uts --root --wd -- \
+        swanctl --initiate --child "${2:-net}" --timeout 20 >"$LAB_DIR/log/$1-up.log" 2>&1 ||
+        { tail -n 4 "$LAB_DIR/log/$1-up.log"; return 1; }
+}
+
+sswan_down()
+{
+    on "$1" swanctl --terminate --ike peer --timeout 10 >/dev/null 2>&1
+}
+
+sswan_rekey()
+{
+    if [ "$2" = ike ]; then
+        on "$1" swanctl --rekey --ike peer
+    else
+        on "$1" swanctl --rekey --child net
+    fi >>"$LAB_DIR/log/$1-rekey.log" 2>&1
+}
+
+sswan_sas()
+{
+    on "$1" swanctl --list-sas
+}
+
+sswan_count()
+{
+    sswan_sas "$1" | awk '/^[^ ].*ESTABLISHED/ {i++} /^  .*INSTALLED/ {c++} END {print i+0, c+0}'
+}
+
+sswan_stop()
+{
+    stop "$1"
+}

@@ -17,7 +17,7 @@
 #   lab_enter "$@"                   then lab_summary at the end
 #   host NAME [ROOTDIR]              wire HOST IF HOST IF        addr HOST IF ADDR/LEN...
 #   route HOST DEST via GW           forward HOST                masquerade HOST OUTIF
-#   on HOST COMMAND...               spawn HOST LABEL COMMAND... stop LABEL   spawned LABEL
+#   on HOST COMMAND...  at HOST ...  spawn HOST LABEL COMMAND... stop LABEL   spawned LABEL
 #   lose HOST PERCENT [MATCH]        lose_none HOST
 #   sniff HOST IF LABEL [FILTER]     sniff_stop LABEL            sniff_count LABEL FILTER
 #   wait_for SECONDS COMMAND...      stream_start/stream_end     pass/fail/skip/expect
@@ -181,6 +181,14 @@ on()
     "${LAB_PREFIX[@]}" "$@"
 }
 
+# at HOST COMMAND...: in its network only, with the tools of this machine. A root need not have them.
+at()
+{
+    local name=$1
+    shift
+    nsenter -t "${HOST_PID[$name]}" --net -- "$@"
+}
+
 # spawn HOST LABEL COMMAND...: in the background, output to $LAB_DIR/log/LABEL.log
 spawn()
 {
@@ -239,8 +247,8 @@ wait_for()
 wire()
 {
     ip link add "$2" netns "${HOST_PID[$1]}" type veth peer name "$4" netns "${HOST_PID[$3]}" || return
-    on "$1" ip link set "$2" up
-    on "$3" ip link set "$4" up
+    at "$1" ip link set "$2" up
+    at "$3" ip link set "$4" up
     lab_say "wire $1:$2 - $3:$4"
 }
 
@@ -250,8 +258,8 @@ addr()
     shift 2
     for a; do
         case $a in
-        *:*) on "$host" ip -6 addr add "$a" dev "$dev" nodad ;;
-        *) on "$host" ip addr add "$a" dev "$dev" ;;
+        *:*) at "$host" ip -6 addr add "$a" dev "$dev" nodad ;;
+        *) at "$host" ip addr add "$a" dev "$dev" ;;
         esac || return
     done
 }
@@ -262,7 +270,7 @@ route()
     local host=$1 family=-4
     shift
     case "$*" in *:*) family=-6 ;; esac
-    on "$host" ip "$family" route add "$@"
+    at "$host" ip "$family" route add "$@"
 }
 
 forward()
@@ -274,7 +282,7 @@ forward()
 # masquerade HOST OUTIF: what leaves by OUTIF takes that interface's address, as a home router does.
 masquerade()
 {
-    on "$1" nft -f - <<END
+    at "$1" nft -f - <<END
 table inet lab_nat {
     chain out {
         type nat hook postrouting priority srcnat;
@@ -288,7 +296,7 @@ END
 lose()
 {
     lose_none "$1"
-    on "$1" nft -f - <<END
+    at "$1" nft -f - <<END
 table inet lab_loss {
     chain through {
         type filter hook forward priority 0;
@@ -300,14 +308,14 @@ END
 
 lose_none()
 {
-    on "$1" nft delete table inet lab_loss 2>/dev/null || true
+    at "$1" nft delete table inet lab_loss 2>/dev/null || true
 }
 
 # plain_link HOST IF [gro]: a link that carries no super-packets, as a network card without offload.
 plain_link()
 {
-    on "$1" ethtool -K "$2" tso off gso off tx-udp-segmentation off >/dev/null 2>&1
-    [ "${3:-}" = gro ] && on "$1" ethtool -K "$2" gro on >/dev/null 2>&1
+    at "$1" ethtool -K "$2" tso off gso off tx-udp-segmentation off >/dev/null 2>&1
+    [ "${3:-}" = gro ] && at "$1" ethtool -K "$2" gro on >/dev/null 2>&1
     return 0
 }
 
@@ -328,8 +336,9 @@ LAB_ESP='ip proto 50 or ip6 proto 50 or (udp port 4500 and
 # sniff HOST IF LABEL [FILTER] [SNAPLEN]: capture from now on; 128 octets show all headers.
 sniff()
 {
-    spawn "$1" "sniff-$3" tcpdump -n -i "$2" -s "${5:-128}" -B 65536 -Z root \
-        -w "$LAB_DIR/$3.pcap" ${4:+"$4"}
+    (exec nsenter -t "${HOST_PID[$1]}" --net -- tcpdump -n -i "$2" -s "${5:-128}" -B 65536 -Z root \
+        -w "$LAB_DIR/$3.pcap" ${4:+"$4"}) >"$(logfile "sniff-$3")" 2>&1 </dev/null &
+    SPAWN_PID[sniff-$3]=$!
     wait_for 5 grep -q 'listening on' "$(logfile "sniff-$3")"
 }
 
@@ -369,22 +378,22 @@ stream_start()
     spawn "$2" "$1-send" "$LAB_BLAST" send "$4" "$5" "$6" "$7" "$8"
 }
 
-# stream_end LABEL: waits for the end, prints the receiver's line, see udpblast.c
+# stream_end LABEL: waits for the end and leaves the receiver's line in STREAM, see udpblast.c.
+# Not for $(...): a subshell cannot wait for its parent's children.
 stream_end()
 {
     finish "$1-send" || stop "$1-recv"
     [ -z "${SPAWN_PID[$1-recv]:-}" ] || finish "$1-recv"
-    tail -q -n 1 "$(logfile "$1-recv")" "$(logfile "$1-send")" | paste -sd' '
+    STREAM=$(tail -q -n 1 "$(logfile "$1-recv")" "$(logfile "$1-send")" | paste -sd' ')
 }
 
 # stream_intact LABEL NAME: ends the stream; passes when every packet arrived once.
 stream_intact()
 {
-    local line
-    line=$(stream_end "$1")
-    case $line in
+    stream_end "$1"
+    case $STREAM in
     *' lost 0 duplicated 0 '*) pass "$2" ;;
-    *) fail "$2" "$line" ;;
+    *) fail "$2" "$STREAM" ;;
     esac
 }
 

@@ -43,6 +43,9 @@ struct ip ip_add(struct ip ip, uint64_t n); /* n addresses further */
 bool ip_parse(const char *text, struct ip *out);
 const char *ip_print(const struct ip *ip, char text[static ADDR_TEXT]);
 
+/* Decimal digits only, at most max. */
+bool number_parse(const char *text, unsigned long max, unsigned long *out);
+
 bool endpoint_equal(const struct endpoint *a, const struct endpoint *b);
 bool endpoint_parse(const char *text, uint16_t default_port,
                     struct endpoint *out); /* 1.2.3.4:500 or [::1]:500 */

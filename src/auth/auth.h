@@ -28,9 +28,6 @@ int auth_octets(const struct prf_alg *alg, struct bytes message, struct bytes no
 /* prf(prf(PSK, "Key Pad for IKEv2"), octets); out has alg->len octets. */
 int auth_psk(const struct prf_alg *alg, struct bytes psk, struct bytes octets,
              uint8_t *out) MUST_USE;
-/* A sentence why a PSK is too weak to be used (short, few distinct characters, a word list's word),
- * or NULL when it will do. */
-const char *auth_psk_weakness(struct bytes psk);
 
 /* What the peer can verify: from SIGNATURE_HASH_ALGORITHMS; 0 = it did not send one, so old methods
  * only. */

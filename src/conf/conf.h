@@ -35,7 +35,8 @@ enum conf_encap {
 /* What both roles of the engine need for one tunnel (client) or for all tunnels of a gateway
  * (template). */
 struct conf_tunnel {
-    char name[CONF_NAME_MAX];
+    char name[CONF_NAME_MAX]; /* NAME of the control socket: a gateway's `instance`, a client file's
+                                 base name */
     bool initiator;
     struct identity local_id;  /* NONE: taken from the certificate, or the address */
     struct identity remote_id; /* client: what the gateway must prove to be; gateway: NONE = any
@@ -144,6 +145,18 @@ int conf_check(const struct conf *conf, int64_t now, struct conf_faults *faults)
 void conf_free(struct conf *conf); /* wipes secrets */
 void conf_fault_print(const struct conf_fault *fault, char *text,
                       size_t size); /* FILE:LINE: what "text" - next */
+/* The folder of control sockets: SHRIKE_RUN_DIR, or /run/shrike. */
+const char *conf_run_dir(void);
+/* RUN_DIR/NAME.sock of a configuration. ERR_LIMIT when it is longer than a socket's address may be.
+ */
+int conf_control_path(const struct conf *conf, char path[static CONF_PATH_MAX]) MUST_USE;
+/* A sentence why a PSK is too weak to be used (short, few distinct characters, a word list's word),
+ * or NULL when it will do. */
+const char *conf_psk_weakness(struct bytes psk);
+/* The octets of a shared secret as configured: text as it stands, or 0x and hexadecimal digits, or
+ * 0s and base64; a file's last newline does not count. `out` is to be wiped. */
+enum { CONF_PSK_MAX = 256 };
+int conf_psk_decode(struct bytes text, uint8_t out[static CONF_PSK_MAX], size_t *len) MUST_USE;
 /* The commented default file of a kind, malloc'ed. */
 char *conf_default_text(bool gateway);
 

@@ -2,13 +2,76 @@
  * then a zero octet).
  *
  * Call:   {"method": "org.shrike.Status", "parameters": {...}, "more": true}
- * Reply:  {"parameters": {...}, "continues": true}  or  {"error": "org.shrike.NotConnected",
- * "parameters": {"what":..., "next":...}} Methods: Status, Up (waits: events stream until
- * established or failed), Down, Rekey, Counters, Version, Watch. A message is at most
- * CTL_MESSAGE_MAX octets; more, or bytes that are no JSON object, end the connection. The server
- * never blocks on a client: what does not fit the socket is kept up to CTL_BACKLOG_MAX, then the
- * connection ends. Who may connect is decided by the socket's mode (0600, its folder 0755) and
- * SO_PEERCRED.
+ * Reply:  {"parameters": {...}, "continues": true}
+ * Error:  {"error": "org.shrike.NotConnected", "parameters": {"what": "...", "next": "..."}}
+ *
+ * A message is at most CTL_MESSAGE_MAX octets; more, or bytes that are no JSON object, end the
+ * connection. The server never blocks on a client: what does not fit the socket is kept up to
+ * CTL_BACKLOG_MAX, then the connection ends. Calls on one connection are answered in order; a call
+ * while a stream ("more") is open on the connection ends that stream. Who may connect is decided by
+ * the socket's mode (0600, its folder 0755) and SO_PEERCRED. The socket is RUN_DIR/NAME.sock.
+ *
+ * Times: "since" and "time" are seconds since 1970 (real), "*_ms" milliseconds (real), "*_s" whole
+ * seconds. SPIs are texts: "0x" and 8 digits (ESP) or 16 digits (IKE). Addresses are texts; an
+ * endpoint is "192.0.2.1:4500". A field that has no value is absent, never null or "". Readers
+ * ignore fields they do not know. Tunnel ids are integers (JSON, 63 bit).
+ *
+ * Methods (all with the prefix org.shrike.; unknown parameters are ignored):
+ *
+ *   Version {} -> {"version": 1, "program": "0.1.0", "role": "gateway"|"client", "name", "pid"}
+ *
+ *   Status {"limit": 256, "after": id} -> one object, with at most `limit` tunnels (default and
+ * most 256), those whose id is over `after`, in ascending order: a reader asks on until
+ *     "more_tunnels" is absent:
+ *     {"version": 1, "program", "role": "gateway"|"client", "name", "pid", "since", "file",
+ *      "state": "starting"|"connecting"|"established"|"serving"|"stopping",
+ *                    (client: connecting until established; gateway: serving)
+ *      "listen": ["0.0.0.0:500", ...],
+ *      "tunnels": [TUNNEL...], "tunnel_count": all there are, "more_tunnels": true,
+ *      "counters": {"esp": {name: integer of ESP_COUNTER_LIST},
+ *                   "ike": {name: integer of IKE_COUNTER_LIST}},
+ *      "processes": [{"name": "monitor"|"keys"|"ike"|"esp", "pid", "uid", "restarts"}],
+ *      "interface", "mtu", "workers", "dns": ["9.9.9.9"...],
+ *      "pools": [{"prefix": "10.99.0.0/16", "used": 3, "size": 65533}],   (gateway)
+ *      "last_error": EVENT,                              (client: the last failure, if any)
+ *      "refused": [EVENT...],                            (gateway: the last refusals, newest first)
+ *      "warnings": ["a sentence"...]}
+ *   TUNNEL:
+ *     {"id", "peer": "alice" (its [client] name, if any), "peer_id": "alice@example.com",
+ *      "own_id", "state": "established" (ike_state_name in lower case, '-' for '_'),
+ *      "initiator": bool, "local": endpoint, "remote": endpoint, "ip4", "ip6",
+ *      "suite": "aes256gcm16-prfsha384-x25519", "nat": "none"|"local"|"remote"|"both", "udp": bool,
+ *      "spi_i", "spi_r", "since", "age_s", "idle_s", "rekey_in_s",
+ *      "rekeys": {"ike": n, "child": n}, "retransmissions": n,
+ *      "established_ms": what the handshake took, "messages": datagrams it took,
+ *      "children": [{"spi_in", "spi_out", "suite": "aes256gcm16-esn", "ke": "x25519",
+ *                    "local_ts": ["10.0.0.0/8"...], "remote_ts": [...], "active": bool, "age_s",
+ *                    "in_bytes", "in_packets", "out_bytes", "out_packets",
+ *                    "drops": {"replay", "integrity", "source"}}]}
+ *
+ *   Counters {} -> {"version": 1, "esp": {...}, "ike": {...}} as in Status.
+ *
+ *   Up {} (client) with more: EVENTs with "continues" until one of kind "established" or "failed",
+ *     which is the last. When the tunnel stands already, the one reply is its "established" with
+ *     "already": true. "established" carries "tunnel_status": TUNNEL. When a connection attempt has
+ *     failed and the next is being waited for, Up starts the next one at once.
+ *
+ *   Down {"tunnel": id} -> {"tunnels": n deleted}. Without "tunnel": every peer is told, the reply
+ *     is sent, the program ends; the connection closes when it has cleaned up.
+ *
+ *   Rekey {"what": "ike"|"child"|"all", "tunnel": id} -> {"started": n}. Without "tunnel": all.
+ *     The ends are seen by Watch.
+ *
+ *   Watch {} with more: {"event": "watching"} at once, then every EVENT as it happens.
+ *
+ *   EVENT:
+ *     {"event": "established"|"failed"|"down"|"rekeyed-ike"|"rekeyed-child"|"child-up"|
+ *               "child-down"|"refused"|"retransmit", "time", "tunnel": id, "peer_id",
+ *      "remote": endpoint, "error": err_word(), "notify": "NO_PROPOSAL_CHOSEN", "text": a sentence,
+ *      "elapsed_ms", "messages"}
+ *
+ * Errors: org.shrike.MethodNotFound, InvalidParameter ("parameter" names it), NotFound (no such
+ * tunnel), NotConnected, WrongRole, Internal; each with "what" and perhaps "next".
  */
 #ifndef SHRIKE_CTL_H
 #define SHRIKE_CTL_H

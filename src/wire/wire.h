@@ -291,13 +291,16 @@ struct wire_builder {
     size_t next_at;   /* where the next payload's type has to be written; SIZE_MAX = into first */
     size_t length_at; /* open payload's length field, 0 = none open */
     uint8_t first;
+    bool has_header;
 };
-/* Starts a message with its header; message length is written by wire_finish(). */
+/* Starts a message with its header; message length is written by wire_finish(), the first payload's
+ * type by the first wire_open(). A version of 0 stands for 2.0. */
 void wire_begin(struct wire_builder *b, void *buffer, size_t cap, const struct wire_header *header);
 /* Starts a bare chain (what goes inside SK). */
 void wire_begin_inner(struct wire_builder *b, void *buffer, size_t cap);
-void wire_open(struct wire_builder *b,
-               uint8_t payload);         /* generic header; then write the body to b->w */
+/* Generic header; then write the body to b->w. For SK and SKF, whose next-payload octet names the
+ * first payload inside, patch the octet at b->next_at. */
+void wire_open(struct wire_builder *b, uint8_t payload);
 void wire_close(struct wire_builder *b); /* patches the length */
 /* The finished octets (header length patched); empty when something did not fit. */
 struct bytes wire_finish(struct wire_builder *b);
@@ -305,6 +308,7 @@ uint8_t wire_first(const struct wire_builder *b);
 
 void wire_put(struct wire_builder *b, uint8_t payload,
               struct bytes body); /* any payload, body as it is */
+/* A proposal numbered 0 gets its place in the list. */
 void wire_put_sa(struct wire_builder *b, const struct proposal *proposals, size_t count);
 void wire_put_ke(struct wire_builder *b, uint16_t group, struct bytes value);
 void wire_put_nonce(struct wire_builder *b, struct bytes nonce);

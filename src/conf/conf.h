@@ -24,6 +24,7 @@ enum {
     CONF_POOLS = 4,
     CONF_CLIENTS_MAX = 16384,
     CONF_LISTEN = 8,
+    CONF_OPTIONS_MAX = 96, /* rows of the option table */
 };
 
 enum conf_auth { CONF_AUTH_PSK = 1, CONF_AUTH_CERT = 2 }; /* bits */
@@ -41,8 +42,9 @@ struct conf_tunnel {
     struct identity local_id;  /* NONE: taken from the certificate, or the address */
     struct identity remote_id; /* client: what the gateway must prove to be; gateway: NONE = any
                                   whom `keys` admits */
-    uint8_t local_auth;        /* one of conf_auth */
-    uint8_t remote_auth;       /* any of conf_auth */
+    uint8_t local_auth;  /* client: one of conf_auth; gateway: what it has, and it answers a peer
+                            by PSK when that peer came by PSK and PSK is among them */
+    uint8_t remote_auth; /* any of conf_auth */
     struct proposal ike[CONF_PROPOSALS], esp[CONF_PROPOSALS];
     uint8_t ike_count, esp_count;
     bool pfs; /* offer a key exchange when a child SA is rekeyed or created alone */
@@ -76,6 +78,7 @@ struct conf_peer {
     struct ip ip4, ip6;          /* fixed virtual addresses */
     struct selector networks[4]; /* networks behind that peer (site to site) */
     uint8_t network_count;
+    unsigned line; /* of its section in the file */
 };
 
 struct conf {
@@ -117,10 +120,13 @@ struct conf {
     uint32_t uid_base;  /* first of four user ids for the processes */
     char run_dir[CONF_PATH_MAX];
     int log_level;
+
+    unsigned lines[CONF_OPTIONS_MAX]; /* where each option of the table was set; 0 = default */
 };
 
 /* A fault, in words a person can act on. */
 struct conf_fault {
+    bool warning; /* worth a line, but it runs */
     char file[CONF_PATH_MAX];
     unsigned line;  /* 0: the file as a whole */
     char text[128]; /* the offending text */
@@ -129,7 +135,8 @@ struct conf_fault {
 };
 enum { CONF_FAULTS_MAX = 32 };
 struct conf_faults {
-    size_t count; /* may exceed CONF_FAULTS_MAX: only that many are kept */
+    size_t count;    /* may exceed CONF_FAULTS_MAX: only that many are kept */
+    size_t warnings; /* of those */
     struct conf_fault at[CONF_FAULTS_MAX];
 };
 
@@ -142,6 +149,37 @@ int conf_parse(const char *file_name, struct bytes text, struct conf **out,
 /* Opens what the file names and looks at it: credentials, pools, addresses. Returns ERR_CONFIG and
  * faults, or 0 (faults may hold warnings). */
 int conf_check(const struct conf *conf, int64_t now, struct conf_faults *faults) MUST_USE;
+/* The same, with what was found in order, one sentence each (`shrike check` prints them). */
+struct conf_notes {
+    size_t count;
+    char at[16][256];
+};
+int conf_inspect(const struct conf *conf, int64_t now, struct conf_faults *faults,
+                 struct conf_notes *notes) MUST_USE;
+
+/* What the credential paths hold. cert is PEM or PKCS#12; the key may stand in the same file. */
+enum { CONF_WANT_CERTS = 1, CONF_WANT_KEY = 2, CONF_WANT_TRUST = 4 };
+struct conf_credentials {
+    struct cert *chain[CERT_CHAIN_MAX]; /* the leaf first */
+    size_t chain_count;
+    struct private_key *key;
+    struct cert_trust *trust; /* `ca`, or for a client without one the system's roots */
+};
+/* Opens and reads what `want` names, as far as the configuration has it; the rest stays empty.
+ * ERR_CONFIG and faults; conf_credentials_free() in any case. */
+int conf_credentials_read(const struct conf *conf, unsigned want, struct conf_credentials *out,
+                          struct conf_faults *faults) MUST_USE;
+void conf_credentials_free(struct conf_credentials *credentials);
+/* The octets of a shared secret as configured: text as it stands, or 0x and hexadecimal digits, or
+ * 0s and base64; a file's last newline does not count. `out` is to be wiped. */
+enum { CONF_PSK_MAX = 256 };
+int conf_psk_decode(struct bytes text, uint8_t out[static CONF_PSK_MAX], size_t *len) MUST_USE;
+/* The PSK of a peer (or of the client tunnel: peer NULL), from `psk` or `psk-file`, decoded. `out`
+ * is to be wiped. ERR_NOT_FOUND when there is none, ERR_CONFIG and a fault when it cannot be read.
+ */
+int conf_psk_read(const struct conf *conf, const struct conf_peer *peer,
+                  uint8_t out[static CONF_PSK_MAX], size_t *len,
+                  struct conf_faults *faults) MUST_USE;
 void conf_free(struct conf *conf); /* wipes secrets */
 void conf_fault_print(const struct conf_fault *fault, char *text,
                       size_t size); /* FILE:LINE: what "text" - next */
@@ -153,10 +191,8 @@ int conf_control_path(const struct conf *conf, char path[static CONF_PATH_MAX]) 
 /* A sentence why a PSK is too weak to be used (short, few distinct characters, a word list's word),
  * or NULL when it will do. */
 const char *conf_psk_weakness(struct bytes psk);
-/* The octets of a shared secret as configured: text as it stands, or 0x and hexadecimal digits, or
- * 0s and base64; a file's last newline does not count. `out` is to be wiped. */
-enum { CONF_PSK_MAX = 256 };
-int conf_psk_decode(struct bytes text, uint8_t out[static CONF_PSK_MAX], size_t *len) MUST_USE;
+/* The word nearest to what was typed, or NULL when none is near: "did you mean". */
+const char *conf_closest(const char *typed, const char *const *words, size_t count);
 /* The commented default file of a kind, malloc'ed. */
 char *conf_default_text(bool gateway);
 

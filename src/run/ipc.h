@@ -1,38 +1,179 @@
 /* What crosses the process boundaries: one fixed-size struct a message over SOCK_SEQPACKET, same
- * binary on both ends. */
+ * binary on both ends, so no marshalling. On the wire a message is its kind, its serial and the one
+ * member of the union that belongs to the kind; a message of any other size is refused.
+ *
+ * Who talks to whom: monitor - keys, monitor - ike, monitor - esp, ike - keys, ike - esp.
+ * Descriptors are non-blocking. Who may wait for room: a sender towards keys or esp (their
+ * questions are counted, so both ways together cannot fill up); nobody towards ike or monitor.
+ * When the monitor's end of a pair is closed the process ends itself.
+ */
 #ifndef SHRIKE_RUN_IPC_H
 #define SHRIKE_RUN_IPC_H
 
 #include "esp/esp.h"
 #include "ike/ike.h"
 
+/* X(kind, octets of the body that travels with it) */
+#define IPC_LIST(X)                                                                                \
+    X(IPC_NONE, 0)                                                                                 \
+    /* monitor -> any */                                                                           \
+    X(IPC_STOP, 0)                       /* end in good order (ike: delete all tunnels first) */   \
+    X(IPC_PEER, sizeof(struct ipc_peer)) /* a new pair to a neighbour: descriptor attached */      \
+    X(IPC_STATUS_ASK, 0)                 /* answered with the same serial */                       \
+    /* any -> monitor */                                                                           \
+    X(IPC_READY, 0)                        /* confined and serving */                              \
+    X(IPC_FAULT, sizeof(struct ipc_fault)) /* cannot start: the process ends after this */         \
+    X(IPC_STATUS_IKE, sizeof(struct ipc_status_ike))     /* one per IKE SA */                      \
+    X(IPC_STATUS_CHILD, sizeof(struct ipc_status_child)) /* one per child SA, after its IKE SA */  \
+    X(IPC_STATUS_ESP, sizeof(struct esp_sa_status))      /* one per child SA */                    \
+    X(IPC_STATUS_END_IKE, sizeof(struct ipc_end_ike))                                              \
+    X(IPC_STATUS_END_ESP, sizeof(struct ipc_end_esp))                                              \
+    /* monitor -> ike, and back with the same serial */                                            \
+    X(IPC_COMMAND, sizeof(struct ike_command))                                                     \
+    X(IPC_COMMAND_DONE, sizeof(struct ipc_done))                                                   \
+    /* ike -> monitor */                                                                           \
+    X(IPC_NET_UP, sizeof(struct ike_net))                                                          \
+    X(IPC_NET_DOWN, sizeof(struct ike_net))                                                        \
+    X(IPC_EVENT, sizeof(struct ike_event))                                                         \
+    /* keys -> ike, first of all: certificates, then our identity */                               \
+    X(IPC_CERT, sizeof(struct ipc_cert))                                                           \
+    X(IPC_IDENTITY, sizeof(struct ipc_identity))                                                   \
+    /* ike -> keys, keys -> ike */                                                                 \
+    X(IPC_ASK, sizeof(struct ike_ask))                                                             \
+    X(IPC_RELEASE, sizeof(struct ipc_release)) /* the tunnel is gone; no answer */                 \
+    X(IPC_ANSWER, sizeof(struct ike_answer))                                                       \
+    /* ike -> esp */                                                                               \
+    X(IPC_ESP_ADD, sizeof(struct esp_sa_config)) /* answered by IPC_ESP_ADDED, same serial */      \
+    X(IPC_ESP_DEL, sizeof(struct ipc_esp_del))                                                     \
+    X(IPC_ESP_MOVE, sizeof(struct ipc_esp_move))                                                   \
+    /* esp -> ike */                                                                               \
+    X(IPC_ESP_ADDED, sizeof(struct ipc_done))                                                      \
+    X(IPC_FACTS, sizeof(struct ipc_facts))
+
 enum ipc_kind {
-    IPC_NONE,
-    /* monitor -> any */
-    IPC_STOP,       /* end in good order (ike: delete all tunnels first) */
-    IPC_PEER,       /* a new pair to a neighbour: descriptor attached; `process` says to whom */
-    IPC_STATUS_ASK, /* serial */
-    /* any -> monitor */
-    IPC_READY,
-    IPC_STATUS_IKE, /* one per IKE SA */
-    IPC_STATUS_CHILD,
-    IPC_STATUS_ESP, /* one per child SA */
-    IPC_STATUS_END, /* with the counters */
-    /* monitor -> ike */
-    IPC_COMMAND, /* struct ike_command; answered by IPC_COMMAND_DONE */
-    /* ike -> monitor */
-    IPC_COMMAND_DONE,
-    IPC_NET_UP,
-    IPC_NET_DOWN,
-    IPC_EVENT,
-    /* ike -> keys, keys -> ike */
-    IPC_ASK,
-    IPC_ANSWER,
-    /* ike -> esp, esp -> ike */
-    IPC_ESP_ADD,
-    IPC_ESP_DEL,
-    IPC_ESP_MOVE,
-    IPC_FACT,
+#define X(kind, size) kind,
+    IPC_LIST(X)
+#undef X
+        IPC_KINDS
 };
+
+/* The processes, in the order of their user ids (conf.uid_base + role). */
+enum run_role { ROLE_MONITOR, ROLE_KEYS, ROLE_IKE, ROLE_ESP, ROLE_COUNT };
+
+enum { IPC_FACTS_MAX = 32, IPC_SUITE_TEXT = 128 };
+
+struct ipc_peer {
+    uint32_t role;       /* who is at the other end */
+    uint32_t generation; /* of the ike process */
+};
+struct ipc_fault {
+    int32_t exit_code; /* enum exit_code's number */
+    char text[512];    /* one sentence: what, why, what next */
+};
+struct ipc_status_ike {
+    uint64_t tunnel, spi_i, spi_r;
+    uint8_t state;
+    bool initiator, nat_local, nat_remote, udp;
+    struct ike_path path;
+    struct identity own, peer;
+    char peer_name[CONF_NAME_MAX];
+    char suite[IPC_SUITE_TEXT];
+    /* microseconds from now: into the past; rekey_in into the future (0 = not planned) */
+    uint64_t age, established_ago, heard_ago, rekey_in;
+    uint32_t rekeys_ike, rekeys_child, retransmissions;
+    struct ip ip4, ip6;
+    uint32_t children;
+};
+struct ipc_status_child {
+    uint64_t tunnel;
+    uint32_t spi_in, spi_out;
+    bool esn, udp, initiator;
+    char suite[IPC_SUITE_TEXT];
+    uint8_t local_count, remote_count;
+    struct selector local_ts[CONF_SELECTORS], remote_ts[CONF_SELECTORS];
+};
+struct ipc_end_ike {
+    struct ike_counters counters;
+    struct ike_usage usage;
+    uint64_t lost_events; /* the monitor was too slow to take them */
+};
+struct ipc_end_esp {
+    struct esp_counters counters;
+};
+struct ipc_done {
+    int32_t result; /* 0 or enum err */
+    uint64_t tunnel;
+};
+struct ipc_cert {
+    bool own; /* of our chain, leaf first; else unused */
+    uint16_t len;
+    uint8_t der[CERT_DER_MAX];
+};
+struct ipc_identity {
+    struct identity id; /* what we claim; ends the greeting */
+};
+struct ipc_release {
+    uint64_t tunnel;
+};
+struct ipc_esp_del {
+    uint64_t tunnel;
+    uint32_t spi_in;
+    bool linger;
+};
+struct ipc_esp_move {
+    uint64_t tunnel;
+    struct endpoint local, remote;
+    bool udp;
+};
+struct ipc_facts {
+    uint32_t count;
+    struct esp_fact at[IPC_FACTS_MAX];
+};
+
+struct ipc_message {
+    uint32_t kind; /* enum ipc_kind */
+    uint32_t serial;
+    union {
+        struct ipc_peer peer;
+        struct ipc_fault fault;
+        struct ipc_status_ike status_ike;
+        struct ipc_status_child status_child;
+        struct esp_sa_status status_esp; /* times as microseconds ago, 0 = never */
+        struct ipc_end_ike end_ike;
+        struct ipc_end_esp end_esp;
+        struct ike_command command;
+        struct ipc_done done;
+        struct ike_net net;
+        struct ike_event event;
+        struct ipc_cert cert;
+        struct ipc_identity identity;
+        struct ike_ask ask;
+        struct ipc_release release;
+        struct ike_answer answer;
+        struct esp_sa_config esp_add;
+        struct ipc_esp_del esp_del;
+        struct ipc_esp_move esp_move;
+        struct ipc_facts facts;
+    };
+};
+
+/* A pair with large buffers; [0] and [1] are alike. ERR_SYSTEM. */
+int ipc_pair(int pair[static 2]) MUST_USE;
+/* Sends one message, with a descriptor when attach >= 0 (the caller keeps it). ERR_AGAIN: no room;
+ * ERR_CLOSED: nobody there any more. */
+int ipc_send(int fd, const struct ipc_message *message, int attach) MUST_USE;
+/* The same, waiting for room for at most wait_ms. */
+int ipc_send_wait(int fd, const struct ipc_message *message, int attach, int wait_ms) MUST_USE;
+/* Takes one message. *attached (may be NULL: then refused and closed) gets a descriptor the caller
+ * owns, or -1. ERR_AGAIN, ERR_CLOSED; ERR_SYNTAX: the message was of no known form and is gone. */
+int ipc_receive(int fd, struct ipc_message *message, int *attached) MUST_USE;
+/* Kind and serial set, the body of that kind zeroed. */
+void ipc_prepare(struct ipc_message *message, enum ipc_kind kind, uint32_t serial);
+/* Wipes what a message of this kind carried. */
+void ipc_wipe(struct ipc_message *message);
+/* Octets of a message of this kind as it travels; 0 = no such kind. */
+size_t ipc_size(uint32_t kind);
+const char *ipc_kind_name(uint32_t kind);
+const char *run_role_name(enum run_role role);
 
 #endif

@@ -392,6 +392,7 @@ stream_intact()
 {
     stream_end "$1"
     case $STREAM in
+    '' | *'received 0 '*) fail "$2" "${STREAM:-no stream}" ;;
     *' lost 0 duplicated 0 '*) pass "$2" ;;
     *) fail "$2" "$STREAM" ;;
     esac

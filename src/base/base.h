@@ -23,9 +23,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MUST_USE                   __attribute__((warn_unused_result))
-#define PRINTF_LIKE(format, first) __attribute__((format(printf, format, first)))
-#define ARRAY_LEN(array)           (sizeof(array) / sizeof((array)[0]))
+#define MUST_USE               __attribute__((warn_unused_result))
+#define PRINTF_LIKE(at, first) __attribute__((format(printf, at, first)))
+#define ARRAY_LEN(array)       (sizeof(array) / sizeof((array)[0]))
 
 /* Microseconds on a monotonic clock. */
 typedef uint64_t time_us;

@@ -89,25 +89,46 @@ int net_resolve(const char *host, struct ip *out, size_t max, char why[static NE
  * -------------------------------------------------------------------------------------------------------
  */
 
-/* Sends `prefixes` into the device: /0 by the rule `not fwmark MARK lookup TABLE` plus
- * suppress_prefixlength 0, others in main; `except` prefixes keep their way. What was done is
- * recorded, and net_client_routes_down() takes all of it back, also after a failure. */
+/* Sends `prefixes` into the device. A /0, a prefix that holds `outer` (the gateway's own address)
+ * and one that holds an `except` prefix go into a table of their own, whose number is `mark`, by
+ * two rules: main without its default routes first, then `not fwmark MARK lookup TABLE`; the others
+ * are plain routes in main. `except` prefixes keep their way (throw routes in that table). What was
+ * done is recorded, and net_client_routes_down() takes all of it back, also after a failure. NULL
+ * with `why`, and nothing left behind. */
+struct net_client_plan {
+    uint32_t index; /* of the TUN device */
+    uint32_t mark;
+    const struct prefix *prefixes;
+    size_t count;
+    const struct prefix *except;
+    size_t except_count;
+    struct ip outer;
+    struct ip source4, source6; /* our inner addresses, or family 0 */
+};
 struct net_client_routes;
-struct net_client_routes *net_client_routes_up(uint32_t index, uint32_t mark,
-                                               const struct prefix *prefixes, size_t count,
-                                               const struct prefix *except, size_t except_count,
-                                               const struct ip *source4, const struct ip *source6,
+struct net_client_routes *net_client_routes_up(const struct net_client_plan *plan,
                                                char why[static NET_WHY]);
 void net_client_routes_down(struct net_client_routes *routes);
+/* Takes away rules and routes that a program of this mark left behind when it was killed. */
+void net_client_routes_sweep(uint32_t mark);
 
+/* A client's resolver: systemd-resolved when it runs, else resolvconf, else /etc/resolv.conf with
+ * what it held kept beside it, to be put back. */
 int net_dns_up(const char *device, const struct ip *servers, size_t count,
                char why[static NET_WHY]) MUST_USE;
 void net_dns_down(const char *device);
 
-/* Gateway: forwarding on, masquerade of `pools` out of `outside` unless to another pool. Table inet
- * shrike_DEVICE. */
-int net_nat_up(const char *device, const char *outside, const struct prefix *pools, size_t count,
-               char why[static NET_WHY]) MUST_USE;
-void net_nat_down(const char *device);
+/* Gateway: forwarding on; when `masquerade`, what comes from `pools` leaves by `outside` under the
+ * gateway's address unless it goes to another pool; unless `between_clients`, what came in from one
+ * client does not go out to another. Table inet shrike_DEVICE, replaced whole in one transaction.
+ */
+struct net_gateway_plan {
+    const char *device, *outside;
+    const struct prefix *pools;
+    size_t count;
+    bool masquerade, between_clients;
+};
+int net_gateway_up(const struct net_gateway_plan *plan, char why[static NET_WHY]) MUST_USE;
+void net_gateway_down(const char *device);
 
 #endif

@@ -35,9 +35,6 @@
     X(IPC_NET_UP, sizeof(struct ike_net))                                                          \
     X(IPC_NET_DOWN, sizeof(struct ike_net))                                                        \
     X(IPC_EVENT, sizeof(struct ike_event))                                                         \
-    /* keys -> ike, first of all: certificates, then our identity */                               \
-    X(IPC_CERT, sizeof(struct ipc_cert))                                                           \
-    X(IPC_IDENTITY, sizeof(struct ipc_identity))                                                   \
     /* ike -> keys, keys -> ike */                                                                 \
     X(IPC_ASK, sizeof(struct ike_ask))                                                             \
     X(IPC_RELEASE, sizeof(struct ipc_release)) /* the tunnel is gone; no answer */                 \
@@ -104,14 +101,6 @@ struct ipc_done {
     int32_t result; /* 0 or enum err */
     uint64_t tunnel;
 };
-struct ipc_cert {
-    bool own; /* of our chain, leaf first; else unused */
-    uint16_t len;
-    uint8_t der[CERT_DER_MAX];
-};
-struct ipc_identity {
-    struct identity id; /* what we claim; ends the greeting */
-};
 struct ipc_release {
     uint64_t tunnel;
 };
@@ -145,8 +134,6 @@ struct ipc_message {
         struct ipc_done done;
         struct ike_net net;
         struct ike_event event;
-        struct ipc_cert cert;
-        struct ipc_identity identity;
         struct ike_ask ask;
         struct ipc_release release;
         struct ike_answer answer;

@@ -99,6 +99,11 @@ size_t aead_size(const struct encr_alg *encr, const struct integ_alg *integ);
  * else NULL. */
 int aead_init(struct aead *aead, struct aead_engine *engine, const struct encr_alg *encr,
               const uint8_t *key, const struct integ_alg *integ, const uint8_t *integ_key) MUST_USE;
+/* The same key in its smallest form, about 0.05 kB (0.2 with HMAC), always worked by libcrypto; a
+ * busy one is still keyed only once. For SAs that carry few messages, such as IKE's own. */
+size_t aead_size_compact(const struct encr_alg *encr, const struct integ_alg *integ);
+int aead_init_compact(struct aead *aead, const struct encr_alg *encr, const uint8_t *key,
+                      const struct integ_alg *integ, const uint8_t *integ_key) MUST_USE;
 void aead_wipe(struct aead *aead);
 size_t aead_iv_len(const struct aead *aead); /* octets on the wire */
 size_t aead_icv_len(const struct aead *aead);
@@ -109,7 +114,9 @@ size_t aead_block(const struct aead *aead); /* plaintext must be a multiple of t
  * covers aad, iv, ciphertext, then `esn_high` when has_esn_high (RFC 4303 2.2.1 implicit high half;
  * for AEAD the caller puts it into aad). aad, iv and text of a packet must lie one behind the other
  * in memory (aad | iv | text), which they do in ESP and SK. icv is written by seal and compared by
- * open. */
+ * open. With esn_high the fast path needs icv == text + text_len, as it is in ESP: the four octets
+ * take its place while the MAC runs, and the ICV is put there, or back there, afterwards. For CBC
+ * text_len is a multiple of 16 and not 0; anything else comes back with ok = false. */
 struct aead_op {
     const struct aead *aead;
     const uint8_t *aad; /* for AEAD with ESN this may point elsewhere (the 12-octet form) */
@@ -117,7 +124,7 @@ struct aead_op {
     uint8_t *text;
     uint8_t *icv;
     uint32_t text_len;
-    uint8_t aad_len;
+    uint16_t aad_len;
     bool has_esn_high;
     uint32_t esn_high; /* host order */
     bool ok;           /* out: sealed; or opened and authentic */
@@ -190,6 +197,9 @@ enum { SIGNATURE_MAX = 1024 };
  * pki_/cert_ business; here PEM or DER octets. */
 int private_key_parse(struct bytes pem_or_der, struct private_key **out) MUST_USE;
 void private_key_free(struct private_key *key);
+/* DER of a SubjectPublicKeyInfo. ERR_KEY_PARSE */
+int public_key_parse(struct bytes spki, struct public_key **out) MUST_USE;
+const char *key_kind_name(enum key_kind kind); /* rsa, p256, p384, p521, ed25519 */
 enum key_kind private_key_kind(const struct private_key *key);
 enum key_kind public_key_kind(const struct public_key *key);
 unsigned public_key_bits(const struct public_key *key);
@@ -259,6 +269,17 @@ enum cert_purpose { CERT_FOR_ANY, CERT_FOR_GATEWAY, CERT_FOR_CLIENT };
 int cert_verify(const struct cert_trust *trust, const struct cert *leaf, struct cert *const *others,
                 size_t count, enum cert_purpose purpose, int64_t now,
                 char why[static 256]) MUST_USE;
+
+/* The same, and when the verdict holds: from the latest notBefore to the earliest notAfter of the
+ * chain (seconds since 1970). */
+struct cert_span {
+    int64_t from, until;
+};
+int cert_verify_span(const struct cert_trust *trust, const struct cert *leaf,
+                     struct cert *const *others, size_t count, enum cert_purpose purpose,
+                     int64_t now, struct cert_span *span, char why[static 256]) MUST_USE;
+/* A number that no other set of anchors in this process has or had; adding an anchor changes it. */
+uint64_t cert_trust_serial(const struct cert_trust *trust);
 
 /* ---- pki
  * ---------------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,76 @@
+#include "crypto/kex_method.h"
+#include "crypto/openssl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const struct kex_method *method_of(uint16_t id)
+{
+    if (id == 31 || id == 32)
+        return &kex_xdh;
+    if (id >= 19 && id <= 21)
+        return &kex_ecp;
+    if (id >= 14 && id <= 16)
+        return &kex_modp;
+    return NULL;
+}
+
+int kex_create(const struct kex_alg *alg, const struct random *random, struct kex **out)
+{
+    const struct kex_method *method = method_of(alg->id);
+    struct kex *kex;
+    int rc;
+
+    if (method == NULL)
+        return ERR_UNSUPPORTED;
+    kex = calloc(1, sizeof(*kex) + alg->public_len);
+    if (kex == NULL)
+        return ERR_MEMORY;
+    kex->alg = alg;
+    kex->method = method;
+    rc = method->create(kex, random);
+    if (rc < 0) {
+        ERR_clear_error();
+        kex_free(kex);
+        return rc;
+    }
+    *out = kex;
+    return 0;
+}
+
+const struct kex_alg *kex_alg(const struct kex *kex)
+{
+    return kex->alg;
+}
+
+void kex_public(const struct kex *kex, uint8_t *out)
+{
+    memcpy(out, kex->pub, kex->alg->public_len);
+}
+
+int kex_derive(const struct kex *kex, struct bytes peer, uint8_t secret[static KEX_SECRET_MAX])
+{
+    static const uint8_t zero[KEX_SECRET_MAX];
+    int rc;
+
+    if (peer.len != kex->alg->public_len)
+        return ERR_KE;
+    rc = kex->method->derive(kex, peer.at, secret);
+    if (rc == 0 && secret_equal(secret, zero, kex->alg->secret_len)) /* RFC 8031 section 5 */
+        rc = ERR_KE;
+    if (rc < 0) {
+        ERR_clear_error();
+        secret_wipe(secret, kex->alg->secret_len);
+    }
+    return rc;
+}
+
+void kex_free(struct kex *kex)
+{
+    if (kex == NULL)
+        return;
+    if (kex->method->release != NULL)
+        kex->method->release(kex);
+    secret_wipe(kex, sizeof(*kex));
+    free(kex);
+}

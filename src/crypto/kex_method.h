@@ -1,0 +1,33 @@
+/* What one family of groups (Montgomery curves, ECP, MODP) provides to kex.c. */
+#ifndef SHRIKE_CRYPTO_KEX_METHOD_H
+#define SHRIKE_CRYPTO_KEX_METHOD_H
+
+#include "crypto/crypto.h"
+
+enum { KEX_PRIVATE_MAX = 72 };
+
+struct kex {
+    const struct kex_alg *alg;
+    const struct kex_method *method;
+    void *handle;        /* the method's own object, or NULL */
+    uint8_t private_len; /* octets of priv in use */
+    uint8_t priv[KEX_PRIVATE_MAX];
+    uint8_t pub[]; /* alg->public_len octets, as on the wire */
+};
+
+struct kex_method {
+    /* Fills pub and whatever private form the method uses, from `random` alone. */
+    int (*create)(struct kex *kex, const struct random *random);
+    /* peer has the right length; secret has room for alg->secret_len octets. */
+    int (*derive)(const struct kex *kex, const uint8_t *peer, uint8_t *secret);
+    void (*release)(struct kex *kex); /* may be NULL */
+};
+
+extern const struct kex_method kex_xdh, kex_ecp, kex_modp;
+
+/* Group parameters are made once per process, before the sandbox closes; false when libcrypto
+ * lacks one. Later calls cost nothing. */
+bool kex_ecp_ready(void);
+bool kex_modp_ready(void);
+
+#endif

@@ -1,0 +1,77 @@
+#include "crypto/crypto.h"
+#include "crypto/hmac.h"
+
+#include <string.h>
+
+static void update_parts(struct hash *h, const struct bytes *parts, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        hash_update(h, parts[i].at, parts[i].len);
+}
+
+int prf(const struct prf_alg *alg, struct bytes key, const struct bytes *parts, size_t count,
+        uint8_t *out)
+{
+    enum hash_kind kind = hash_of_prf(alg->id);
+    struct hmac_key pads;
+    struct hash h;
+
+    if (kind == HASH_NONE)
+        return ERR_UNSUPPORTED;
+    hmac_key_init(&pads, kind, key);
+    hmac_start(&h, kind, &pads);
+    update_parts(&h, parts, count);
+    hmac_finish(&h, &pads, out);
+    secret_wipe(&pads, sizeof(pads));
+    return 0;
+}
+
+/* T1 = prf(K, S | 1), Tn = prf(K, Tn-1 | S | n): RFC 7296 section 2.13. */
+int prf_plus(const struct prf_alg *alg, struct bytes key, const struct bytes *seed, size_t count,
+             uint8_t *out, size_t out_len)
+{
+    enum hash_kind kind = hash_of_prf(alg->id);
+    size_t len = hash_len(kind), done = 0;
+    struct hmac_key pads;
+    struct hash h;
+    uint8_t block[HASH_MAX];
+
+    if (kind == HASH_NONE)
+        return ERR_UNSUPPORTED;
+    if (out_len > 255 * len)
+        return ERR_ARGUMENT;
+    hmac_key_init(&pads, kind, key);
+    for (uint8_t n = 1; done < out_len; n++) {
+        size_t take = out_len - done < len ? out_len - done : len;
+
+        hmac_start(&h, kind, &pads);
+        if (n > 1)
+            hash_update(&h, block, len);
+        update_parts(&h, seed, count);
+        hash_update(&h, &n, 1);
+        hmac_finish(&h, &pads, block);
+        memcpy(out + done, block, take);
+        done += take;
+    }
+    secret_wipe(block, sizeof(block));
+    secret_wipe(&pads, sizeof(pads));
+    return 0;
+}
+
+void hash_sha1(const struct bytes *parts, size_t count, uint8_t out[static 20])
+{
+    struct hash h;
+
+    hash_start(&h, HASH_SHA1);
+    update_parts(&h, parts, count);
+    hash_finish(&h, out);
+}
+
+void hash_sha256(const struct bytes *parts, size_t count, uint8_t out[static 32])
+{
+    struct hash h;
+
+    hash_start(&h, HASH_SHA256);
+    update_parts(&h, parts, count);
+    hash_finish(&h, out);
+}

@@ -64,14 +64,14 @@ static void test_flips(void **state)
 static void test_find(void **state)
 {
     (void)state;
-    static const uint8_t broken[] = {0, 3, 0x40, 6, 1, 2, 3}, cookie[] = {7, 8};
+    static const uint8_t broken[] = {0, 3, 0x40, 6, 1, 2, 3}, cookie[] = {7, 8}, nonce[16] = {9};
     struct bytes none = {0};
     struct wire_builder b;
     struct wire_chain chain;
     struct wire_notify_view n;
     roundtrip_begin(&b);
     wire_put(&b, PAYLOAD_NOTIFY, (struct bytes){broken, sizeof(broken)});
-    wire_put_nonce(&b, (struct bytes){roundtrip_buffer, 16});
+    wire_put_nonce(&b, (struct bytes){nonce, 16});
     wire_put_notify(&b, NOTIFY_COOKIE, (struct bytes){cookie, 2});
     wire_put_notify(&b, NOTIFY_INVALID_SYNTAX, none);
     wire_put_notify(&b, NOTIFY_COOKIE, none);

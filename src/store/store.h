@@ -18,14 +18,21 @@ struct lease_book *lease_book_create(const struct prefix *pools, size_t count, s
 void lease_book_free(struct lease_book *book);
 /* The gateway's own address in pool i (first usable), for the TUN device. */
 struct ip lease_gateway_address(const struct prefix *pool);
-/* wanted: an address the client asks to keep, or family 0. fixed: configured for this identity, or
- * family 0. owner: the tunnel (constant over IKE rekeys). ERR_ADDRESS when no pool of that family
- * has room. */
+/* The addresses that clients can get from a pool. */
+uint64_t lease_pool_size(const struct prefix *pool);
+/* An owner that has one of that family already gets the same again. A `fixed` address is moved to
+ * the newest owner that asks for it. wanted: an address the client asks to keep, or family 0.
+ * fixed: configured for this identity, or family 0. owner: the tunnel (constant over IKE rekeys).
+ * ERR_ADDRESS when no pool of that family has room. */
 int lease_take(struct lease_book *book, uint8_t family, const struct identity *id, uint64_t owner,
                const struct ip *fixed, const struct ip *wanted, time_us now,
                struct ip *out) MUST_USE;
-void lease_release(struct lease_book *book, uint64_t owner,
-                   time_us now); /* all leases of that owner */
-size_t lease_count(const struct lease_book *book);
+/* This address is configured for somebody: never given to another. ERR_LIMIT, ERR_MEMORY. */
+int lease_reserve(struct lease_book *book, const struct ip *ip) MUST_USE;
+/* All leases of that owner. */
+void lease_release(struct lease_book *book, uint64_t owner, time_us now);
+/* All leases of all owners: those who held them are gone together. They stay remembered. */
+void lease_release_all(struct lease_book *book, time_us now);
+size_t lease_count(const struct lease_book *book); /* held now */
 
 #endif

@@ -161,7 +161,7 @@ const struct kex_alg *kex_alg(const struct kex *kex);
 /* Writes alg->public_len octets. */
 void kex_public(const struct kex *kex, uint8_t *out);
 /* The peer's value, as in the KE payload; refuses (ERR_KE) wrong length, points off the curve, 0,
- * 1, p-1, >= p, and an all-zero secret. secret receives alg->secret_len octets. */
+ * 1, p-1, >= p, and with X25519 and X448 an all-zero secret. secret receives alg->secret_len octets. */
 int kex_derive(const struct kex *kex, struct bytes peer,
                uint8_t secret[static KEX_SECRET_MAX]) MUST_USE;
 void kex_free(struct kex *kex); /* wipes; NULL is fine */

@@ -5,7 +5,7 @@
 
 size_t hash_len(enum hash_kind kind)
 {
-    static const uint8_t len[] = {0, 20, 32, 48, 64};
+    static const uint8_t len[] = {0, 20, 28, 32, 48, 64};
 
     return len[kind];
 }
@@ -20,6 +20,8 @@ void hash_start(struct hash *h, enum hash_kind kind)
     h->kind = kind;
     if (kind == HASH_SHA1)
         SHA1_Init(&h->sha1);
+    else if (kind == HASH_SHA224)
+        SHA224_Init(&h->sha256);
     else if (kind == HASH_SHA256)
         SHA256_Init(&h->sha256);
     else if (kind == HASH_SHA384)
@@ -34,7 +36,7 @@ void hash_update(struct hash *h, const void *data, size_t len)
         return;
     if (h->kind == HASH_SHA1)
         SHA1_Update(&h->sha1, data, len);
-    else if (h->kind == HASH_SHA256)
+    else if (h->kind <= HASH_SHA256)
         SHA256_Update(&h->sha256, data, len);
     else
         SHA512_Update(&h->sha512, data, len);
@@ -44,7 +46,7 @@ static void digest(struct hash *h, uint8_t *out)
 {
     if (h->kind == HASH_SHA1)
         SHA1_Final(out, &h->sha1);
-    else if (h->kind == HASH_SHA256)
+    else if (h->kind <= HASH_SHA256)
         SHA256_Final(out, &h->sha256);
     else
         SHA512_Final(out, &h->sha512);
@@ -65,7 +67,7 @@ static void state_save(const struct hash *h, uint8_t to[static HASH_STATE])
 
         memcpy(to, v, sizeof(v));
         secret_wipe(v, sizeof(v));
-    } else if (h->kind == HASH_SHA256) {
+    } else if (h->kind <= HASH_SHA256) {
         memcpy(to, h->sha256.h, sizeof(h->sha256.h));
     } else {
         memcpy(to, h->sha512.h, sizeof(h->sha512.h));
@@ -84,7 +86,7 @@ static void state_load(struct hash *h, enum hash_kind kind, const uint8_t from[s
         h->sha1.h3 = v[3], h->sha1.h4 = v[4];
         h->sha1.Nl = 64 * 8;
         secret_wipe(v, sizeof(v));
-    } else if (kind == HASH_SHA256) {
+    } else if (kind <= HASH_SHA256) {
         memcpy(h->sha256.h, from, sizeof(h->sha256.h));
         h->sha256.Nl = 64 * 8;
     } else {
@@ -96,8 +98,6 @@ static void state_load(struct hash *h, enum hash_kind kind, const uint8_t from[s
 enum hash_kind hash_of_prf(uint16_t prf_id)
 {
     switch (prf_id) {
-    case 2: /* PRF_HMAC_SHA1 is not in the suite, but the code knows it: old test data use it */
-        return HASH_SHA1;
     case 5:
         return HASH_SHA256;
     case 6:

@@ -12,14 +12,16 @@
 
 #include "base/base.h"
 
-enum hash_kind { HASH_NONE, HASH_SHA1, HASH_SHA256, HASH_SHA384, HASH_SHA512 };
+/* SHA-224 has no number in IKEv2; it and SHA-1 as a PRF are here for the sake of public test data.
+ */
+enum hash_kind { HASH_NONE, HASH_SHA1, HASH_SHA224, HASH_SHA256, HASH_SHA384, HASH_SHA512 };
 enum { HASH_MAX = 64, HASH_STATE = 64 };
 
 struct hash {
     enum hash_kind kind;
     union {
         SHA_CTX sha1;
-        SHA256_CTX sha256;
+        SHA256_CTX sha256; /* also SHA-224 */
         SHA512_CTX sha512; /* also SHA-384 */
     };
 };
@@ -42,5 +44,11 @@ void hmac_key_init(struct hmac_key *key, enum hash_kind kind, struct bytes octet
 void hmac_start(struct hash *h, enum hash_kind kind, const struct hmac_key *key);
 /* hash_len() octets into out; wipes h. */
 void hmac_finish(struct hash *h, const struct hmac_key *key, uint8_t *out);
+
+/* prf() and prf_plus() by hash. */
+void hmac_parts(enum hash_kind kind, struct bytes key, const struct bytes *parts, size_t count,
+                uint8_t *out);
+int hmac_expand(enum hash_kind kind, struct bytes key, const struct bytes *seed, size_t count,
+                uint8_t *out, size_t out_len) MUST_USE;
 
 #endif

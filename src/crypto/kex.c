@@ -50,14 +50,11 @@ void kex_public(const struct kex *kex, uint8_t *out)
 
 int kex_derive(const struct kex *kex, struct bytes peer, uint8_t secret[static KEX_SECRET_MAX])
 {
-    static const uint8_t zero[KEX_SECRET_MAX];
     int rc;
 
     if (peer.len != kex->alg->public_len)
         return ERR_KE;
     rc = kex->method->derive(kex, peer.at, secret);
-    if (rc == 0 && secret_equal(secret, zero, kex->alg->secret_len)) /* RFC 8031 section 5 */
-        rc = ERR_KE;
     if (rc < 0) {
         ERR_clear_error();
         secret_wipe(secret, kex->alg->secret_len);

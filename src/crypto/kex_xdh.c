@@ -20,9 +20,11 @@ static int create(struct kex *kex, const struct random *random)
 }
 
 /* Points on the twist are computed as any other (RFC 7748 section 5); what must not come out is
- * zero, and both libcrypto and kex_derive() look for that. */
+ * zero (RFC 8031): libcrypto looks for that, and so does this. (In an ECP group x = 0 is
+ * a point like any other.) */
 static int derive(const struct kex *kex, const uint8_t *peer, uint8_t *secret)
 {
+    static const uint8_t zero[KEX_PRIVATE_MAX];
     int type = kex->alg->id == 31 ? EVP_PKEY_X25519 : EVP_PKEY_X448;
     EVP_PKEY *theirs = EVP_PKEY_new_raw_public_key(type, NULL, peer, kex->alg->public_len);
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(kex->handle, NULL);
@@ -32,6 +34,8 @@ static int derive(const struct kex *kex, const uint8_t *peer, uint8_t *secret)
     if (theirs != NULL && ctx != NULL && EVP_PKEY_derive_init(ctx) == 1 &&
         EVP_PKEY_derive_set_peer_ex(ctx, theirs, 0) == 1)
         rc = EVP_PKEY_derive(ctx, secret, &len) == 1 && len == kex->alg->secret_len ? 0 : ERR_KE;
+    if (rc == 0 && secret_equal(secret, zero, len))
+        rc = ERR_KE;
     EVP_PKEY_CTX_free(ctx);
     EVP_PKEY_free(theirs);
     return rc;

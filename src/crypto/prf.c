@@ -9,35 +9,28 @@ static void update_parts(struct hash *h, const struct bytes *parts, size_t count
         hash_update(h, parts[i].at, parts[i].len);
 }
 
-int prf(const struct prf_alg *alg, struct bytes key, const struct bytes *parts, size_t count,
-        uint8_t *out)
+void hmac_parts(enum hash_kind kind, struct bytes key, const struct bytes *parts, size_t count,
+                uint8_t *out)
 {
-    enum hash_kind kind = hash_of_prf(alg->id);
     struct hmac_key pads;
     struct hash h;
 
-    if (kind == HASH_NONE)
-        return ERR_UNSUPPORTED;
     hmac_key_init(&pads, kind, key);
     hmac_start(&h, kind, &pads);
     update_parts(&h, parts, count);
     hmac_finish(&h, &pads, out);
     secret_wipe(&pads, sizeof(pads));
-    return 0;
 }
 
 /* T1 = prf(K, S | 1), Tn = prf(K, Tn-1 | S | n): RFC 7296 section 2.13. */
-int prf_plus(const struct prf_alg *alg, struct bytes key, const struct bytes *seed, size_t count,
-             uint8_t *out, size_t out_len)
+int hmac_expand(enum hash_kind kind, struct bytes key, const struct bytes *seed, size_t count,
+                uint8_t *out, size_t out_len)
 {
-    enum hash_kind kind = hash_of_prf(alg->id);
     size_t len = hash_len(kind), done = 0;
     struct hmac_key pads;
     struct hash h;
     uint8_t block[HASH_MAX];
 
-    if (kind == HASH_NONE)
-        return ERR_UNSUPPORTED;
     if (out_len > 255 * len)
         return ERR_ARGUMENT;
     hmac_key_init(&pads, kind, key);
@@ -56,6 +49,25 @@ int prf_plus(const struct prf_alg *alg, struct bytes key, const struct bytes *se
     secret_wipe(block, sizeof(block));
     secret_wipe(&pads, sizeof(pads));
     return 0;
+}
+
+int prf(const struct prf_alg *alg, struct bytes key, const struct bytes *parts, size_t count,
+        uint8_t *out)
+{
+    enum hash_kind kind = hash_of_prf(alg->id);
+
+    if (kind == HASH_NONE)
+        return ERR_UNSUPPORTED;
+    hmac_parts(kind, key, parts, count, out);
+    return 0;
+}
+
+int prf_plus(const struct prf_alg *alg, struct bytes key, const struct bytes *seed, size_t count,
+             uint8_t *out, size_t out_len)
+{
+    enum hash_kind kind = hash_of_prf(alg->id);
+
+    return kind == HASH_NONE ? ERR_UNSUPPORTED : hmac_expand(kind, key, seed, count, out, out_len);
 }
 
 void hash_sha1(const struct bytes *parts, size_t count, uint8_t out[static 20])

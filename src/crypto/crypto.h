@@ -229,7 +229,8 @@ int cert_parse(struct bytes der, struct cert **out) MUST_USE; /* ERR_CERT_PARSE 
 /* All certificates of a PEM text, leaf first, as they stand; returns how many or a negative error.
  */
 int cert_parse_pem(struct bytes pem, struct cert **out, size_t max) MUST_USE;
-/* Key, certificate and further chain of a PKCS#12 file. */
+/* Key, certificate and further chain of a PKCS#12 file; returns how many certificates. ERR_INTEGRITY:
+ * the passphrase is wrong; ERR_UNSUPPORTED: encrypted by something that libcrypto no longer has. */
 int cert_parse_p12(struct bytes p12, const char *passphrase, struct private_key **key,
                    struct cert **out, size_t max) MUST_USE;
 void cert_free(struct cert *cert);
@@ -300,6 +301,7 @@ struct pki_request {
 int pki_issue(const struct pki_request *request, const struct cert *issuer,
               const struct private_key *issuer_key, int64_t now, char **cert_pem,
               char **key_pem) MUST_USE;
+void pki_text_free(char *text); /* wipes; NULL is fine */
 /* A PKCS#12 file with key, certificate and CA, malloc'ed. legacy: 3DES and SHA-1, which phones and
  * old Windows need. */
 int pki_p12(const char *cert_pem, const char *key_pem, const char *ca_pem, const char *name,

@@ -8,6 +8,9 @@
 #   sswan_up NAME [CHILD]                sswan_down NAME
 #   sswan_rekey NAME ike|child           sswan_sas NAME            sswan_stop NAME
 #   sswan_count NAME                     "IKE-SAs CHILD-SAs" established now
+#   sswan_says NAME REGEX                is it in charon's log since the last start?
+#
+# SSWAN_OPTIONS: further lines for strongswan.conf, read by sswan_start.
 #
 # kernel-libipsec: ESP in user space over a TUN device, always in UDP, tunnel mode, no ESN. It would
 # send its own IKE packets into a tunnel whose selectors cover the peer, hence the mark.
@@ -104,6 +107,7 @@ charon-systemd {
     retransmit_timeout = 0.5
     retransmit_tries = 6
     delete_rekeyed_delay = 2
+    ${SSWAN_OPTIONS:-}
     filelog { lab { path = $LAB_DIR/log/$name-charon.log
         default = 1
         flush_line = yes
@@ -117,6 +121,7 @@ charon-systemd {
 }
 END
     on "$name" rm -f /run/charon.vici
+    rm -f "$LAB_DIR/log/$name-charon.log"
     spawn "$name" "$name" /usr/sbin/charon-systemd
     wait_for 10 on "$name" swanctl --stats ||
         { tail -n 5 "$(logfile "$name")" >&2; return 1; }
@@ -125,7 +130,7 @@ END
 
 sswan_load()
 {
-    on "$1" swanctl --load-all >"$LAB_DIR/log/$1-load.log" 2>&1 ||
+    on "$1" swanctl --load-all --clear >"$LAB_DIR/log/$1-load.log" 2>&1 ||
         { cat "$LAB_DIR/log/$1-load.log" >&2; return 1; }
 }
 
@@ -158,6 +163,11 @@ sswan_sas()
 sswan_count()
 {
     sswan_sas "$1" | awk '/^[^ ].*ESTABLISHED/ {i++} /^  .*INSTALLED/ {c++} END {print i+0, c+0}'
+}
+
+sswan_says()
+{
+    grep -qE "$2" "$LAB_DIR/log/$1-charon.log"
 }
 
 sswan_stop()

@@ -1,0 +1,267 @@
+#!/usr/bin/env bash
+# Shrike with strongSwan 6.1 and 5.9.8, as initiator and as responder: every way to authenticate,
+# every algorithm, both rekeys started by either side under traffic, IPv4 and IPv6.
+#
+#   client 192.168.7.2 ------- router ------- 198.51.100.1 server    10.20.0.1 and fd20::1 on lo
+#          2001:db8:7::2        (NAT)         2001:db8:5::1
+#          virtual 10.99.0.x, fd99::x <=====tunnel=====>
+#
+#   test/net/interop.sh [initiator|responder [six|five [auth|algorithms|rekey]]]
+#
+# "initiator" means that Shrike is the client.
+
+. "$(dirname "$0")/lib.sh"
+. "$LAB_LIB/sswan.sh"
+. "$LAB_LIB/shrike.sh"
+lab_enter "$@"
+. "$LAB_LIB/pki.sh"
+shrike_need interop || { lab_summary; exit; }
+
+only_role=${1:-} only_version=${2:-} only_part=${3:-}
+
+# Key type, options for charon, strongSwan's auth, what its log must call both signatures.
+# Signatures of RFC 7427 unless "old": then methods 1, 9, 10, 11.
+auth_rows='
+psk         -    psk                  pre-shared key
+rsa2048     -    pubkey               RSA_EMSA_PKCS1_SHA2_
+rsa3072     -    ike:rsa/pss-sha256   RSA_EMSA_PSS_SHA2_256
+rsa2048     old  pubkey               RSA signature
+p256        -    pubkey               ECDSA_WITH_SHA256_DER
+p384        -    pubkey               ECDSA_WITH_SHA384_DER
+p521        -    pubkey               ECDSA_WITH_SHA512_DER
+p256        old  pubkey               ECDSA-256 signature
+p384        old  pubkey               ECDSA-384 signature
+p521        old  pubkey               ECDSA-521 signature
+ed25519     -    pubkey               ED25519
+'
+
+# IKE proposal, ESP proposal; each ENCR, INTEG, PRF and KE is in one of them at least.
+algorithm_rows='
+aes128gcm16-prfsha256-x25519          aes128gcm16-x25519
+aes256gcm16-prfsha384-ecp384          aes256gcm16-ecp384
+chacha20poly1305-prfsha512-x448       chacha20poly1305-x448
+aes128-sha256-prfsha256-modp2048      aes128-sha256-modp2048
+aes256-sha384-prfsha384-modp3072      aes256-sha384-modp3072
+aes256-sha512-prfsha512-modp4096      aes256-sha512-modp4096
+aes128gcm16-prfsha256-ecp256          aes256-sha256-ecp256
+aes256gcm16-prfsha512-ecp521          aes128-sha512-ecp521
+'
+# What the other rows use.
+IKE=aes256gcm16-prfsha256-x25519
+ESP=aes256gcm16-x25519
+
+make_credentials()
+{
+    local type
+    for type in rsa2048 rsa3072 p256 p384 p521 ed25519; do
+        pki_ca "ca-$type" "$type"
+        pki_cert "ca-$type" "client-$type" "$type" email:client@example.org
+        pki_cert "ca-$type" "server-$type" "$type" DNS:server.example.org
+    done
+}
+
+lab_number=0
+# network ROLE VERSION: hosts $client, $server, $router; $peer is the strongSwan one
+network()
+{
+    lab_number=$((lab_number + 1))
+    client=client$lab_number server=server$lab_number router=router$lab_number
+    if [ "$1" = initiator ]; then
+        host $client
+        sswan_host $server "$2"
+        peer=$server
+    else
+        sswan_host $client "$2"
+        host $server
+        peer=$client
+    fi
+    host $router
+    wire $client eth0 $router lan
+    wire $router wan $server eth0
+    addr $client eth0 192.168.7.2/24 2001:db8:7::2/64
+    addr $router lan 192.168.7.1/24 2001:db8:7::1/64
+    addr $router wan 198.51.100.2/24 2001:db8:5::2/64
+    addr $server eth0 198.51.100.1/24 2001:db8:5::1/64
+    addr $server lo 10.20.0.1/32 fd20::1/128
+    route $client default via 192.168.7.1
+    route $client default via 2001:db8:7::1
+    forward $router
+    masquerade $router wan
+}
+
+# configure ROLE AUTH KEYTYPE IKE ESP OUTSIDE [KEY=VALUE for both]
+configure()
+{
+    local role=$1 auth=$2 type=$3 ike=$4 esp=$5 outside=$6
+    shift 6
+    local inside=10.20.0.0/24,fd20::/64 pool=10.99.0.0/24 pool6=fd99::/64
+    local s=(auth="$auth" ike="$ike" esp="$esp") h=(ike="$ike" esp="$esp") end=server
+    [ "$role" = initiator ] && end=client
+    if [ "$type" = psk ]; then
+        s+=(psk="$LAB_PSK")
+        h+=(psk="$LAB_PSK")
+        [ "$end" = client ] || h+=(peer=client@example.org)
+    else
+        local other=server
+        [ "$end" = server ] && other=client
+        sswan_cert "$peer" "$PKI/$other-$type.pem" "$PKI/$other-$type.key" "$PKI/ca-$type.pem"
+        s+=(cert=cert.pem)
+        h+=(cert="$PKI/$end-$type.pem" key="$PKI/$end-$type.key" ca="$PKI/ca-$type.pem")
+        [ "$end" = client ] || h+=(any_cert=yes)
+    fi
+    if [ "$role" = initiator ]; then
+        sswan_conf "$peer" local="$outside" id=server.example.org rid=client@example.org \
+            lts="$inside" pool="$pool" pool6="$pool6" "${s[@]}"
+        shrike_conf "$client" client remote="$outside" id=client@example.org \
+            rid=server.example.org send="$inside" "${h[@]}" "$@"
+    else
+        sswan_conf "$peer" remote="$outside" id=client@example.org rid=server.example.org \
+            vips=0.0.0.0,:: rts="$inside" "${s[@]}"
+        shrike_conf "$server" gateway listen="$outside" id=server.example.org \
+            pool="$pool,$pool6" routes="$inside" "${h[@]}" "$@"
+    fi
+}
+
+# connect ROLE: starts both sides with what configure wrote
+connect()
+{
+    sswan_start "$peer" || return
+    if [ "$1" = initiator ]; then
+        shrike_up "$client"
+    else
+        shrike_start "$server" && sswan_up "$client"
+    fi
+}
+
+disconnect()
+{
+    if [ "$1" = initiator ]; then
+        shrike_down "$client" >/dev/null 2>&1
+    else
+        sswan_down "$client"
+        shrike_stop "$server"
+    fi
+    sswan_stop "$peer"
+}
+
+pings()
+{
+    on "$client" ping -q -c 3 -i 0.05 -W 2 "$1" | grep -q ' 3 received'
+}
+
+# carries LABEL: both families answer through the tunnel
+carries()
+{
+    local why=
+    pings 10.20.0.1 || why='no answer from 10.20.0.1'
+    pings fd20::1 || why="${why:+$why, }no answer from fd20::1"
+    if [ -z "$why" ]; then pass "$1"; else fail "$1" "$why"; fi
+}
+
+# row LABEL ROLE: connect and ping; one line of the score
+row()
+{
+    if connect "$2" >"$LAB_DIR/connect.out" 2>&1; then
+        carries "$1"
+        return 0
+    fi
+    fail "$1" "does not connect: $(tail -n 2 "$LAB_DIR/connect.out" | paste -sd' ')"
+    return 1
+}
+
+part_auth()
+{
+    local role=$1 version=$2 type old auth scheme label
+    while read -r type old auth scheme; do
+        [ -n "$type" ] || continue
+        label="$role, $version: $type"
+        [ "$old" = old ] && label+=', old method'
+        [[ $auth = *pss* ]] && label+=', PSS'
+        SSWAN_OPTIONS=
+        [ "$old" = old ] && SSWAN_OPTIONS='signature_authentication = no'
+        configure "$role" "$auth" "$type" "$IKE" "$ESP" 198.51.100.1
+        if row "$label" "$role"; then
+            sswan_says "$peer" "\(myself\) with $scheme" ||
+                fail "$label" "strongSwan did not sign with $scheme"
+            sswan_says "$peer" "with $scheme.* successful" ||
+                fail "$label" "strongSwan did not verify $scheme"
+        fi
+        disconnect "$role"
+    done <<<"$auth_rows"
+    SSWAN_OPTIONS=
+}
+
+# Both proposals, and the child rekeyed once so that its key exchange is used.
+part_algorithms()
+{
+    local role=$1 version=$2 ike esp label
+    while read -r ike esp; do
+        [ -n "$ike" ] || continue
+        label="$role, $version: $ike / $esp"
+        configure "$role" psk psk "$ike" "$esp" 198.51.100.1
+        if row "$label" "$role"; then
+            if sswan_rekey "$peer" child && sleep 0.3; then
+                carries "$label, child rekeyed"
+            else
+                fail "$label, child rekeyed" "$(tail -n 1 "$LAB_DIR/log/$peer-rekey.log")"
+            fi
+        fi
+        disconnect "$role"
+    done <<<"$algorithm_rows"
+}
+
+rekey_by()
+{
+    if [ "$1" = strongswan ]; then
+        sswan_rekey "$peer" "$2"
+    elif [ "$role" = initiator ]; then
+        shrike_rekey "$client" "$2" peer
+    else
+        shrike_rekey "$server" "$2" client@example.org
+    fi
+}
+
+# Over each family outside: both kinds, started by either side, while numbered packets run.
+part_rekey()
+{
+    local role=$1 version=$2 outside by kind label
+    for outside in 198.51.100.1 2001:db8:5::1; do
+        configure "$role" psk psk "$IKE" "$ESP" "$outside"
+        sniff "$router" wan "$role-$version-$outside"
+        row "$role, $version: over $outside" "$role" || { disconnect "$role"; continue; }
+        for by in shrike strongswan; do
+            for kind in child ike; do
+                label="$role, $version: over $outside, $kind rekey by $by"
+                stream_start s "$client" "$server" 10.20.0.1 7000 1000 800 2
+                sleep 0.7
+                rekey_by "$by" "$kind" >"$LAB_DIR/rekey.out" 2>&1 ||
+                    fail "$label" "$(tail -n 1 "$LAB_DIR/rekey.out")"
+                stream_intact s "$label"
+            done
+        done
+        wait_for 5 eval '[ "$(sswan_count "$peer")" = "1 1" ]'
+        is "$role, $version: over $outside, one SA of each kind after that" "$(sswan_count "$peer")" '1 1'
+        sniff_stop "$role-$version-$outside" || fail "$role, $version: capture" 'has holes'
+        is "$role, $version: over $outside, nothing in the clear" \
+            "$(sniff_count "$role-$version-$outside" "$LAB_CLEAR")" 0
+        disconnect "$role"
+    done
+}
+
+make_credentials
+for version in six five; do
+    [ -z "$only_version" ] || [ "$only_version" = $version ] || continue
+    if ! root_ready $version; then
+        skip "strongSwan $version" 'no root: test/net/roots.sh'
+        continue
+    fi
+    for role in initiator responder; do
+        [ -z "$only_role" ] || [ "$only_role" = $role ] || continue
+        network $role $version
+        for part in auth algorithms rekey; do
+            [ -z "$only_part" ] || [ "$only_part" = $part ] || continue
+            "part_$part" $role $version
+        done
+    done
+done
+lab_summary

@@ -1,0 +1,319 @@
+/* What needs the whole file to be known: defaults, names, and what depends on several options. */
+#include "conf/internal.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *conf_run_dir(void)
+{
+    const char *dir = getenv("SHRIKE_RUN_DIR");
+    return dir && *dir ? dir : "/run/shrike";
+}
+
+int conf_control_path(const struct conf *conf, char path[static CONF_PATH_MAX])
+{
+    /* sun_path has 108 octets */
+    int n = snprintf(path, CONF_PATH_MAX, "%s/%s.sock", conf->run_dir, conf->tunnel.name);
+    return n < 0 || n >= 108 ? ERR_LIMIT : 0;
+}
+
+void option_default(struct parser *p, const struct option *o)
+{
+    char value[64];
+    snprintf(value, sizeof value, "%s", o->fallback);
+    o->set(p, o, (uint8_t *)p->conf + o->at, value);
+}
+
+static void apply_defaults(struct parser *p)
+{
+    for (size_t i = 0; i < option_count; i++) {
+        const struct option *o = &option_table[i];
+        if (o->role & p->role && !o->peer && o->fallback && !p->conf->lines[i])
+            option_default(p, o);
+    }
+}
+
+/* /etc/shrike/office.conf is called office; what a socket's name cannot have becomes '_'. */
+static void name_from_file(struct conf *conf)
+{
+    const char *slash = strrchr(conf->file, '/'), *base = slash ? slash + 1 : conf->file;
+    size_t n = strlen(base);
+    if (n > 5 && !strcmp(base + n - 5, ".conf"))
+        n -= 5;
+    if (n > 31)
+        n = 31;
+    char *name = conf->tunnel.name;
+    snprintf(name, sizeof conf->tunnel.name, "%.*s", (int)n, base);
+    for (char *at = name; *at; at++) {
+        if (!isalnum((unsigned char)*at) && (at == name || !strchr("._-@", *at)))
+            *at = '_';
+    }
+    if (!*name)
+        snprintf(name, sizeof conf->tunnel.name, "tunnel");
+}
+
+static void finish_places(struct parser *p)
+{
+    struct conf *conf = p->conf;
+    char path[CONF_PATH_MAX];
+    if (!conf->gateway)
+        name_from_file(conf);
+    if (!conf->run_dir[0])
+        snprintf(conf->run_dir, sizeof conf->run_dir, "%s", conf_run_dir());
+    if (conf_control_path(conf, path)) {
+        p->line = option_line(conf, conf->gateway ? "gateway" : "tunnel", "run-dir");
+        parser_fault(p, conf->run_dir, "a socket's path has at most 107 characters",
+                     "the control socket's path is too long");
+    }
+    if (!conf->interface[0])
+        snprintf(conf->interface, sizeof conf->interface, "%.15s",
+                 conf->gateway && !strcmp(conf->tunnel.name, "gateway") ? "shrike0"
+                                                                        : conf->tunnel.name);
+}
+
+/* Keeps the transforms of a type for which keep() says so. */
+static void filter(struct proposal *p, bool (*drop)(const struct transform *t))
+{
+    uint8_t count = 0;
+    for (uint8_t i = 0; i < p->count; i++) {
+        if (!drop(&p->transforms[i]))
+            p->transforms[count++] = p->transforms[i];
+    }
+    p->count = count;
+}
+
+static bool is_ke(const struct transform *t)
+{
+    return t->type == TRANSFORM_KE;
+}
+
+static bool is_esn(const struct transform *t)
+{
+    return t->type == TRANSFORM_SN && t->id == 1;
+}
+
+static void finish_proposals(struct conf_tunnel *t)
+{
+    if (!t->ike_count)
+        t->ike_count = (uint8_t)suite_defaults(PROTOCOL_IKE, t->ike, CONF_PROPOSALS);
+    if (!t->esp_count)
+        t->esp_count = (uint8_t)suite_defaults(PROTOCOL_ESP, t->esp, CONF_PROPOSALS);
+    for (size_t i = 0; i < t->esp_count; i++) {
+        if (!t->pfs)
+            filter(&t->esp[i], is_ke);
+        if (!t->esn) {
+            filter(&t->esp[i], is_esn);
+            if (!proposal_find(&t->esp[i], TRANSFORM_SN))
+                proposal_add(&t->esp[i], TRANSFORM_SN, 0, 0);
+        }
+    }
+}
+
+/* ---- gateway ---- */
+
+static int by_name(const void *a, const void *b)
+{
+    const struct conf_peer *x = *(const struct conf_peer *const *)a;
+    const struct conf_peer *y = *(const struct conf_peer *const *)b;
+    int order = strcmp(x->name, y->name);
+    return order ? order : (x->line > y->line) - (x->line < y->line);
+}
+
+static int by_id(const void *a, const void *b)
+{
+    const struct conf_peer *x = *(const struct conf_peer *const *)a;
+    const struct conf_peer *y = *(const struct conf_peer *const *)b;
+    if (x->id.type != y->id.type)
+        return x->id.type - y->id.type;
+    if (x->id.len != y->id.len)
+        return x->id.len - y->id.len;
+    for (size_t i = 0; i < x->id.len; i++) {
+        /* names are compared without regard to case */
+        int cx = x->id.octets[i], cy = y->id.octets[i];
+        if (x->id.type == IDENTITY_FQDN || x->id.type == IDENTITY_RFC822) {
+            cx = tolower(cx);
+            cy = tolower(cy);
+        }
+        if (cx != cy)
+            return cx - cy;
+    }
+    return (x->line > y->line) - (x->line < y->line);
+}
+
+static int by_ip4(const void *a, const void *b)
+{
+    const struct conf_peer *x = *(const struct conf_peer *const *)a;
+    const struct conf_peer *y = *(const struct conf_peer *const *)b;
+    int order = ip_compare(&x->ip4, &y->ip4);
+    return order ? order : (x->line > y->line) - (x->line < y->line);
+}
+
+static int by_ip6(const void *a, const void *b)
+{
+    const struct conf_peer *x = *(const struct conf_peer *const *)a;
+    const struct conf_peer *y = *(const struct conf_peer *const *)b;
+    int order = ip_compare(&x->ip6, &y->ip6);
+    return order ? order : (x->line > y->line) - (x->line < y->line);
+}
+
+static void duplicate(struct parser *p, const struct conf_peer *first,
+                      const struct conf_peer *second, const char *what)
+{
+    p->line = second->line;
+    parser_fault(p, second->name, NULL, "%s is that of [client %s] in line %u", what, first->name,
+                 first->line);
+}
+
+static void find_duplicates(struct parser *p, const struct conf_peer **sorted)
+{
+    size_t n = p->conf->peer_count;
+    qsort(sorted, n, sizeof *sorted, by_name);
+    for (size_t i = 1; i < n; i++) {
+        if (!strcmp(sorted[i - 1]->name, sorted[i]->name))
+            duplicate(p, sorted[i - 1], sorted[i], "the name");
+    }
+    qsort(sorted, n, sizeof *sorted, by_id);
+    for (size_t i = 1; i < n; i++) {
+        if (sorted[i]->id.type && identity_equal(&sorted[i - 1]->id, &sorted[i]->id))
+            duplicate(p, sorted[i - 1], sorted[i], "the identity");
+    }
+    qsort(sorted, n, sizeof *sorted, by_ip4);
+    for (size_t i = 1; i < n; i++) {
+        if (sorted[i]->ip4.family && ip_equal(&sorted[i - 1]->ip4, &sorted[i]->ip4))
+            duplicate(p, sorted[i - 1], sorted[i], "the IPv4 address");
+    }
+    qsort(sorted, n, sizeof *sorted, by_ip6);
+    for (size_t i = 1; i < n; i++) {
+        if (sorted[i]->ip6.family && ip_equal(&sorted[i - 1]->ip6, &sorted[i]->ip6))
+            duplicate(p, sorted[i - 1], sorted[i], "the IPv6 address");
+    }
+}
+
+static void finish_peer(struct parser *p, struct conf_peer *peer, uint8_t *means)
+{
+    p->line = peer->line;
+    if (peer->psk[0] && peer->psk_file[0])
+        parser_fault(p, peer->name, "keep one of them", "both psk and psk-file are given");
+    if (!peer->id.type) {
+        bool ok = strchr(peer->name, '=') ? cert_dn_parse(peer->name, &peer->id)
+                                          : identity_parse(peer->name, &peer->id);
+        if (!ok)
+            parser_fault(p, peer->name, "add a line identity = name@example.com",
+                         "the client's name is no identity");
+    }
+    bool psk = peer->psk[0] || peer->psk_file[0];
+    if (!psk && !p->conf->cert[0])
+        parser_fault(p, peer->name, "add psk-file here, or cert, key and ca to [gateway]",
+                     "the client has no shared secret, and the gateway no certificate");
+    *means |= psk ? CONF_AUTH_PSK : CONF_AUTH_CERT;
+}
+
+static void finish_methods(struct parser *p, uint8_t means)
+{
+    struct conf *conf = p->conf;
+    struct conf_tunnel *t = &conf->tunnel;
+    p->line = option_line(conf, "auth", "methods");
+    if (!p->line)
+        t->remote_auth = (uint8_t)((means & CONF_AUTH_PSK) | (conf->cert[0] ? CONF_AUTH_CERT : 0));
+    else if (t->remote_auth & CONF_AUTH_CERT && !conf->cert[0])
+        parser_fault(p, "cert", "add cert, key and ca to [gateway]",
+                     "clients cannot be met by certificate without an own one");
+    else if (means & CONF_AUTH_PSK && !(t->remote_auth & CONF_AUTH_PSK))
+        parser_fault(p, NULL, "add psk to methods, or take the secrets out",
+                     "a client has a shared secret, and the methods do not name psk");
+    t->local_auth = (uint8_t)((conf->cert[0] ? CONF_AUTH_CERT : 0) | (means & CONF_AUTH_PSK));
+    if (p->faults->count == p->faults->warnings && !t->local_auth)
+        parser_fault(p, NULL, "add cert, key and ca to [gateway], or a [client NAME] with psk-file",
+                     "there is no way to authenticate: neither a certificate nor a shared secret");
+}
+
+static bool private_pool(const struct prefix *p)
+{
+    static const char *const nets[] = {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",
+                                       "100.64.0.0/10", "fc00::/7"};
+    for (size_t i = 0; i < ARRAY_LEN(nets); i++) {
+        struct prefix net;
+        if (prefix_parse(nets[i], &net) && p->bits >= net.bits && prefix_contains(&net, &p->ip))
+            return true;
+    }
+    return false;
+}
+
+static void finish_gateway(struct parser *p)
+{
+    struct conf *conf = p->conf;
+    uint8_t means = 0;
+    for (size_t i = 0; i < conf->peer_count; i++)
+        finish_peer(p, &conf->peers[i], &means);
+    if (conf->peer_count > 1) {
+        const struct conf_peer **sorted = calloc(conf->peer_count, sizeof(struct conf_peer *));
+        for (size_t i = 0; sorted && i < conf->peer_count; i++)
+            sorted[i] = &conf->peers[i];
+        if (sorted)
+            find_duplicates(p, sorted);
+        else
+            parser_fault(p, NULL, NULL, "out of memory");
+        free(sorted);
+    }
+    finish_methods(p, means);
+    conf->nat = p->nat == 1;
+    for (size_t i = 0; p->nat == 0 && i < conf->pool_count; i++)
+        conf->nat |= private_pool(&conf->pools[i]);
+}
+
+/* ---- client ---- */
+
+static void finish_credentials(struct parser *p)
+{
+    struct conf *conf = p->conf;
+    bool psk = conf->psk[0] || conf->psk_file[0];
+    if (conf->psk[0] && conf->psk_file[0]) {
+        p->line = option_line(conf, "tunnel", "psk");
+        parser_fault(p, "psk", "keep one of them", "both psk and psk-file are given");
+    } else if (psk && conf->cert[0]) {
+        p->line = option_line(conf, "tunnel", "cert");
+        parser_fault(p, "cert", "keep one of them",
+                     "both a certificate and a shared secret are given");
+    } else if (!psk && !conf->cert[0]) {
+        parser_fault(p, NULL, "add cert and key, or psk-file",
+                     "there is no way to authenticate: neither a certificate nor a shared secret");
+    }
+    conf->tunnel.local_auth = psk ? CONF_AUTH_PSK : CONF_AUTH_CERT;
+    /* with a group's secret every member could play the gateway: a CA beside it asks for more */
+    conf->tunnel.remote_auth = psk && !conf->ca[0] ? CONF_AUTH_PSK : CONF_AUTH_CERT;
+}
+
+static void finish_client(struct parser *p)
+{
+    struct conf *conf = p->conf;
+    struct conf_tunnel *t = &conf->tunnel;
+    t->initiator = true;
+    t->max_tunnels = 16;
+    if (!conf->remote_port)
+        conf->remote_port = 500;
+    p->line = option_line(conf, "tunnel", "gateway");
+    if (!p->line) {
+        p->line = 0;
+        parser_fault(p, NULL, "add gateway = HOST to [tunnel]", "the gateway is missing");
+    } else if (!t->remote_id.type && conf->remote_host[0] &&
+               !identity_parse(conf->remote_host, &t->remote_id)) {
+        parser_fault(p, conf->remote_host, "add a line remote-identity", "this is no identity");
+    }
+    p->line = 0;
+    finish_credentials(p);
+    if (!option_line(conf, "traffic", "request"))
+        t->request_ip4 = t->request_ip6 = !t->local_ts_count;
+}
+
+void parser_finish(struct parser *p)
+{
+    apply_defaults(p);
+    finish_places(p);
+    finish_proposals(&p->conf->tunnel);
+    if (p->conf->gateway)
+        finish_gateway(p);
+    else
+        finish_client(p);
+}

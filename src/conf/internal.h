@@ -1,0 +1,101 @@
+/* Inside conf/: the option table, the parser's state, and the setters that the table's rows name.
+ */
+#ifndef SHRIKE_CONF_INTERNAL_H
+#define SHRIKE_CONF_INTERNAL_H
+
+#include "conf/conf.h"
+
+enum {
+    CONF_LINE_MAX = 4096,
+    CONF_FILE_MAX = 16 << 20,
+    CONF_CREDENTIAL_MAX = 1 << 20,
+};
+
+enum conf_role { ROLE_UNKNOWN = 0, ROLE_GATEWAY = 1, ROLE_CLIENT = 2, ROLE_BOTH = 3 };
+
+struct parser;
+struct option;
+/* Reads value into *to; what is wrong goes to parser_fault(). value may be written to. */
+typedef void option_setter(struct parser *p, const struct option *o, void *to, char *value);
+
+struct option {
+    const char *section, *key;
+    uint8_t role;
+    bool peer;     /* `at` counts from struct conf_peer, else from struct conf */
+    bool live;     /* stands uncommented in the default file */
+    uint16_t size; /* octets of a number or a text field, or of a list's item */
+    uint8_t most;  /* items of a list */
+    option_setter *set;
+    option_setter *item; /* of a list */
+    size_t at, count_at;
+    uint64_t low, high;
+    const char *zero;     /* the word for 0: never, none, auto */
+    const char *words;    /* of a choice, separated by blanks, in the order of their numbers */
+    const char *fallback; /* NULL = none */
+    const char *example;  /* for the default file, when there is no fallback or a better one */
+    const char *help;
+};
+extern const struct option option_table[];
+extern const size_t option_count;
+/* The row, or NULL. */
+const struct option *option_find(const char *section, const char *key, uint8_t role);
+static inline size_t option_index(const struct option *o)
+{
+    return (size_t)(o - option_table);
+}
+/* The line an option was set in, 0 when it has its default. */
+unsigned option_line(const struct conf *conf, const char *section, const char *key);
+
+struct parser {
+    struct conf *conf;
+    struct conf_faults *faults;
+    const char *file;
+    unsigned line;
+    uint8_t role;
+    char section[16]; /* empty: in none, or in one that is unknown */
+    bool skip;        /* lines of a section that was refused */
+    struct conf_peer *peer;
+    size_t peer_room;
+    unsigned peer_lines[CONF_OPTIONS_MAX]; /* of the present peer */
+    unsigned section_lines[16];            /* by section_index() */
+    int nat;                               /* 0 auto, 1 yes, 2 no */
+};
+__attribute__((format(printf, 4, 5))) void parser_fault(struct parser *p, const char *text,
+                                                        const char *next, const char *what, ...);
+
+/* The names of sections with their roles. */
+struct section {
+    const char *name;
+    uint8_t role;
+    const char *help;
+};
+extern const struct section section_table[];
+extern const size_t section_count;
+
+/* A fault of the file at a line. text may be NULL. next may be NULL. */
+__attribute__((format(printf, 6, 7))) void fault_add(struct conf_faults *faults, const char *file,
+                                                     unsigned line, const char *text,
+                                                     const char *next, const char *what, ...);
+__attribute__((format(printf, 6, 7))) void warning_add(struct conf_faults *faults, const char *file,
+                                                       unsigned line, const char *text,
+                                                       const char *next, const char *what, ...);
+
+/* What needs more than one line to be known: defaults, methods of authentication, names. */
+void parser_finish(struct parser *p);
+/* Applies a row's default to conf. */
+void option_default(struct parser *p, const struct option *o);
+
+/* 90, 30m, 1h30m, 2d -> seconds; 4096, 64K, 4G -> octets (1024) or packets (1000). */
+bool unit_duration(const char *text, uint64_t *out);
+bool unit_size(const char *text, unsigned step, uint64_t *out);
+
+/* setters (value.c, list.c) */
+option_setter set_path, set_text, set_psk, set_gateway_host, set_instance, set_interface,
+    set_identity, set_yes, set_number, set_duration, set_octets, set_packets, set_choice, set_nat,
+    set_list, set_methods, set_request, set_addresses;
+option_setter item_selector, item_prefix, item_ip, item_listen, item_ike, item_esp;
+
+/* A file's octets, malloc'ed with a NUL behind; at most `limit`. NULL and a sentence. */
+char *file_read(const char *path, size_t limit, size_t *len, char why[static 128]);
+
+#endif

@@ -1,0 +1,125 @@
+/* Items of lists: prefixes, addresses, selectors, proposals. */
+#include "conf/internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* A prefix with host bits set gets the prefix it probably meant as a suggestion. */
+static bool read_prefix(struct parser *p, const char *value, struct prefix *out)
+{
+    if (prefix_parse(value, out))
+        return true;
+    char head[ADDR_TEXT], next[192], text[ADDR_TEXT];
+    const char *slash = strchr(value, '/');
+    struct prefix meant = {0};
+    unsigned long bits;
+    if (slash && (size_t)(slash - value) < sizeof head) {
+        snprintf(head, sizeof head, "%.*s", (int)(slash - value), value);
+        if (ip_parse(head, &meant.ip) &&
+            number_parse(slash + 1, meant.ip.family == 4 ? 32 : 128, &bits)) {
+            meant.bits = (uint8_t)bits;
+            for (size_t i = bits; i < ip_len(&meant.ip) * 8; i++)
+                meant.ip.octets[i / 8] &= (uint8_t) ~(0x80 >> i % 8);
+            snprintf(next, sizeof next, "did you mean \"%s\"?", prefix_print(&meant, text));
+            parser_fault(p, value, next, "the address has bits behind the prefix");
+            return false;
+        }
+    }
+    parser_fault(p, value, "write a network such as 10.0.0.0/8 or fd00::/8", "this is no network");
+    return false;
+}
+
+void item_prefix(struct parser *p, const struct option *o, void *to, char *value)
+{
+    struct prefix prefix;
+    if (!read_prefix(p, value, &prefix))
+        return;
+    if (prefix.bits < o->low)
+        parser_fault(p, value, NULL, "the network is too large here: /%llu at most",
+                     (unsigned long long)o->low);
+    else
+        *(struct prefix *)to = prefix;
+}
+
+void item_selector(struct parser *p, const struct option *o, void *to, char *value)
+{
+    struct prefix prefix;
+    (void)o;
+    if (read_prefix(p, value, &prefix))
+        *(struct selector *)to = selector_from_prefix(&prefix);
+}
+
+void item_ip(struct parser *p, const struct option *o, void *to, char *value)
+{
+    struct ip ip;
+    (void)o;
+    if (!ip_parse(value, &ip) || ip_is_any(&ip))
+        parser_fault(p, value, "write an address such as 9.9.9.9 or 2620:fe::fe",
+                     "this is no address");
+    else
+        *(struct ip *)to = ip;
+}
+
+void item_listen(struct parser *p, const struct option *o, void *to, char *value)
+{
+    struct endpoint e;
+    (void)o;
+    struct ip ip;
+    if (ip_parse(value, &ip)) /* also :: without brackets */
+        *(struct endpoint *)to = (struct endpoint){.ip = ip};
+    else if (endpoint_parse(value, 0, &e))
+        *(struct endpoint *)to = e;
+    else
+        parser_fault(p, value, "write an address such as 0.0.0.0, ::, 192.0.2.1 or [2001:db8::1]",
+                     "this is no address to listen on");
+}
+
+/* A name of our algorithms near to the bad word, of any type. */
+static const char *nearest_algorithm(const char *word)
+{
+    static const uint8_t types[] = {TRANSFORM_ENCR, TRANSFORM_PRF, TRANSFORM_INTEG, TRANSFORM_KE};
+    const char *names[128] = {"esn", "noesn"};
+    size_t count = 2;
+    for (size_t t = 0; t < ARRAY_LEN(types); t++) {
+        const char *name;
+        for (size_t i = 0; count < ARRAY_LEN(names) && (name = suite_name(types[t], i)); i++)
+            names[count++] = name;
+    }
+    return conf_closest(word, names, count);
+}
+
+static void read_proposal(struct parser *p, uint8_t protocol, struct proposal *to,
+                          const char *value)
+{
+    struct bytes bad = {0};
+    struct proposal proposal = {0};
+    if (!suite_parse(value, protocol, &proposal, &bad)) {
+        *to = proposal;
+        return;
+    }
+    char word[64] = "", next[128];
+    if (bad.len && bad.len < sizeof word)
+        memcpy(word, bad.at, bad.len);
+    const char *near = word[0] ? nearest_algorithm(word) : NULL;
+    if (near && strcmp(near, word)) {
+        snprintf(next, sizeof next, "did you mean \"%s\"?", near);
+        parser_fault(p, word, next, "unknown algorithm");
+        return;
+    }
+    parser_fault(p, word[0] ? word : value,
+                 protocol == PROTOCOL_IKE ? "write for example aes256gcm16-prfsha384-x25519"
+                                          : "write for example aes256gcm16-x25519-esn",
+                 near ? "this does not fit into the proposal" : "this is no proposal");
+}
+
+void item_ike(struct parser *p, const struct option *o, void *to, char *value)
+{
+    (void)o;
+    read_proposal(p, PROTOCOL_IKE, to, value);
+}
+
+void item_esp(struct parser *p, const struct option *o, void *to, char *value)
+{
+    (void)o;
+    read_proposal(p, PROTOCOL_ESP, to, value);
+}

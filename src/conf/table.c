@@ -1,0 +1,232 @@
+/* The options: one row each. The parser, `shrike check`, the commented default files and the help
+ * texts come from here. */
+#include "conf/internal.h"
+
+#include <string.h>
+
+#define FIELD(member)  .at = offsetof(struct conf, member)
+#define TUNNEL(member) FIELD(tunnel.member), .size = sizeof(((struct conf_tunnel *)0)->member)
+#define SIZED(member)  FIELD(member), .size = sizeof(((struct conf *)0)->member)
+#define PEER(member)   .peer = true, .at = offsetof(struct conf_peer, member)
+#define LIST(kind, array, counter, max)                                                            \
+    .set = set_list, .item = kind, .at = offsetof(struct conf, array),                             \
+    .size = sizeof(((struct conf *)0)->array[0]), .count_at = offsetof(struct conf, counter),      \
+    .most = (max)
+#define G .role = ROLE_GATEWAY
+#define C .role = ROLE_CLIENT
+#define B .role = ROLE_BOTH
+
+const struct section section_table[] = {
+    {"gateway", ROLE_GATEWAY, "This machine: its name, where it listens, how it proves itself."},
+    {"tunnel", ROLE_CLIENT, "Where to connect, who we are, and who the gateway must be."},
+    {"network", ROLE_GATEWAY, "What clients get: addresses, DNS, and what they may reach."},
+    {"auth", ROLE_GATEWAY, "Who may connect."},
+    {"traffic", ROLE_CLIENT, "What goes through the tunnel."},
+    {"crypto", ROLE_BOTH, "Algorithms. The defaults are good; most files do not need this."},
+    {"life", ROLE_BOTH, "How long keys live, and how a dead peer is noticed."},
+    {"log", ROLE_BOTH, "What is written to the log."},
+    {"client", ROLE_GATEWAY, "One section for each client that is known by name."},
+};
+const size_t section_count = ARRAY_LEN(section_table);
+
+const struct option option_table[] = {
+    /* ---- gateway ---- */
+    {G, .section = "gateway", .key = "name", .set = set_identity, FIELD(tunnel.local_id),
+     .live = true, .example = "vpn.example.com",
+     .help = "What clients connect to; the certificate must carry it."},
+    {G, .section = "gateway", .key = "cert", .set = set_path, FIELD(cert), .live = true,
+     .example = "gateway.pem",
+     .help = "Own certificate: PEM (the leaf first, then its chain) or PKCS#12. Relative paths "
+             "start at this file's folder."},
+    {G, .section = "gateway", .key = "key", .set = set_path, FIELD(key), .live = true,
+     .example = "gateway.key", .help = "Its private key, unless it stands in the same file."},
+    {G, .section = "gateway", .key = "ca", .set = set_path, FIELD(ca), .live = true,
+     .example = "ca.pem", .help = "The authority whose client certificates are accepted."},
+    {G, .section = "gateway", .key = "passphrase-file", .set = set_path, FIELD(passphrase_file),
+     .example = "gateway.pass", .help = "The passphrase of a PKCS#12 file."},
+    {G, .section = "gateway", .key = "listen", LIST(item_listen, listen, listen_count, CONF_LISTEN),
+     .fallback = "0.0.0.0, ::", .help = "Addresses to listen on, UDP ports 500 and 4500."},
+    {G, .section = "gateway", .key = "outside", .set = set_interface, FIELD(outside),
+     .zero = "auto", .fallback = "auto",
+     .help = "Interface towards the internet; auto is the one with the default route."},
+    {G, .section = "gateway", .key = "interface", .set = set_interface, FIELD(interface),
+     .example = "shrike0", .help = "Name of the TUN device."},
+    {G, .section = "gateway", .key = "instance", .set = set_instance, TUNNEL(name),
+     .fallback = "gateway", .help = "Name for `shrike status NAME`, when several gateways run."},
+    {G, .section = "gateway", .key = "workers", .set = set_number, SIZED(workers), .low = 1,
+     .high = 64, .zero = "auto", .fallback = "auto",
+     .help = "Threads of the data plane; auto is one for each core."},
+    {G, .section = "gateway", .key = "max-tunnels", .set = set_number, TUNNEL(max_tunnels),
+     .low = 1, .high = 1000000, .fallback = "20000",
+     .help = "At most so many connections, those being set up included."},
+    {G, .section = "gateway", .key = "run-dir", .set = set_path, FIELD(run_dir),
+     .example = "/run/shrike", .help = "Folder of the control socket."},
+    {G, .section = "gateway", .key = "user-ids", .set = set_number, SIZED(uid_base), .low = 1000,
+     .high = 4000000000, .fallback = "64480",
+     .help = "First of four user ids that the processes run under; nobody else should have them."},
+
+    /* ---- tunnel ---- */
+    {C, .section = "tunnel", .key = "gateway", .set = set_gateway_host, FIELD(remote_host),
+     .live = true, .example = "vpn.example.com",
+     .help = "Host or address, with :PORT when it is not 500 and 4500."},
+    {C, .section = "tunnel", .key = "identity", .set = set_identity, FIELD(tunnel.local_id),
+     .example = "alice@example.com",
+     .help = "Who we say we are; from the certificate when left out."},
+    {C, .section = "tunnel", .key = "remote-identity", .set = set_identity, FIELD(tunnel.remote_id),
+     .example = "vpn.example.com",
+     .help = "Who the gateway must prove to be; the gateway's host when left out."},
+    {C, .section = "tunnel", .key = "cert", .set = set_path, FIELD(cert), .live = true,
+     .example = "alice.p12",
+     .help = "Own certificate: PEM or PKCS#12. Relative paths start at this file's folder."},
+    {C, .section = "tunnel", .key = "key", .set = set_path, FIELD(key), .example = "alice.key",
+     .help = "Its private key, unless it stands in the same file."},
+    {C, .section = "tunnel", .key = "ca", .set = set_path, FIELD(ca), .live = true,
+     .example = "ca.pem",
+     .help = "The authority of the gateway's certificate; the system's roots when left out."},
+    {C, .section = "tunnel", .key = "passphrase-file", .set = set_path, FIELD(passphrase_file),
+     .example = "alice.pass", .help = "The passphrase of a PKCS#12 file."},
+    {C, .section = "tunnel", .key = "psk-file", .set = set_path, FIELD(psk_file),
+     .example = "alice.psk",
+     .help = "File with a shared secret, instead of a certificate. Then no cert is needed."},
+    {C, .section = "tunnel", .key = "psk", .set = set_psk, SIZED(psk),
+     .example = "mimosa-vellum-71-okapi-quartz",
+     .help = "The shared secret itself; then this file must have mode 0600."},
+    {C, .section = "tunnel", .key = "workers", .set = set_number, SIZED(workers), .low = 1,
+     .high = 64, .zero = "auto", .fallback = "auto",
+     .help = "Threads of the data plane; auto is one for each core."},
+    {C, .section = "tunnel", .key = "run-dir", .set = set_path, FIELD(run_dir),
+     .example = "/run/shrike", .help = "Folder of the control socket."},
+    {C, .section = "tunnel", .key = "user-ids", .set = set_number, SIZED(uid_base), .low = 1000,
+     .high = 4000000000, .fallback = "64480",
+     .help = "First of four user ids that the processes run under; nobody else should have them."},
+
+    /* ---- network ---- */
+    {G, .section = "network", .key = "pool", LIST(item_prefix, pools, pool_count, CONF_POOLS),
+     .low = 8, .live = true, .example = "10.99.0.0/16, fd99:5e1f::/64",
+     .help = "Addresses for clients; one network for IPv4, one for IPv6."},
+    {G, .section = "network", .key = "dns", LIST(item_ip, tunnel.dns, tunnel.dns_count, CONF_DNS),
+     .live = true, .example = "9.9.9.9, 2620:fe::fe", .help = "Resolvers that clients are told."},
+    {G, .section = "network", .key = "routes",
+     LIST(item_selector, tunnel.local_ts, tunnel.local_ts_count, CONF_SELECTORS),
+     .fallback = "0.0.0.0/0, ::/0", .help = "Networks that clients may reach through the tunnel."},
+    {G, .section = "network", .key = "nat", .set = set_nat, .words = "auto yes no",
+     .fallback = "auto",
+     .help = "Masquerade what leaves by `outside`; auto does it when a pool is private."},
+    {G, .section = "network", .key = "mtu", .set = set_number, SIZED(mtu), .low = 1280,
+     .high = 9200, .zero = "auto", .fallback = "auto",
+     .help = "MTU inside the tunnels; auto finds what fits."},
+    {G, .section = "network", .key = "client-to-client", .set = set_yes, FIELD(client_to_client),
+     .fallback = "no", .help = "May clients reach each other?"},
+
+    /* ---- auth ---- */
+    {G, .section = "auth", .key = "methods", .set = set_methods, TUNNEL(remote_auth),
+     .words = "psk cert", .example = "cert, psk",
+     .help = "How clients may prove themselves; when left out, what this file has the means for."},
+    {G, .section = "auth", .key = "any-cert", .set = set_yes, FIELD(any_cert), .fallback = "no",
+     .live = true, .example = "yes",
+     .help = "Is a certificate of `ca` enough, without a [client] section for its identity?"},
+    {G, .section = "auth", .key = "unique", .set = set_yes, FIELD(tunnel.unique), .fallback = "yes",
+     .help = "A client that comes again replaces its old connection."},
+
+    /* ---- traffic ---- */
+    {C, .section = "traffic", .key = "send",
+     LIST(item_selector, tunnel.remote_ts, tunnel.remote_ts_count, CONF_SELECTORS), .live = true,
+     .fallback = "0.0.0.0/0, ::/0", .help = "Destinations that go through the tunnel."},
+    {C, .section = "traffic", .key = "except",
+     LIST(item_prefix, except, except_count, CONF_SELECTORS), .example = "192.168.0.0/16",
+     .help = "Destinations that never do."},
+    {C, .section = "traffic", .key = "local",
+     LIST(item_selector, tunnel.local_ts, tunnel.local_ts_count, CONF_SELECTORS),
+     .example = "192.168.7.0/24",
+     .help = "Networks behind us that the other side may reach (site to site); else only the "
+             "address we are given."},
+    {C, .section = "traffic", .key = "request", .set = set_request, .words = "ip4 ip6",
+     .example = "ip4, ip6",
+     .help = "Inner addresses to ask for, or none; when left out both, but none with `local`."},
+    {C, .section = "traffic", .key = "dns", .set = set_choice, SIZED(dns_from_gateway),
+     .words = "keep gateway", .fallback = "gateway",
+     .help = "Use the gateway's resolvers (gateway) or leave DNS alone (keep)."},
+    {C, .section = "traffic", .key = "interface", .set = set_interface, FIELD(interface),
+     .example = "office", .help = "Name of the TUN device; this file's name when left out."},
+    {C, .section = "traffic", .key = "mtu", .set = set_number, SIZED(mtu), .low = 1280,
+     .high = 9200, .zero = "auto", .fallback = "auto",
+     .help = "MTU inside the tunnel; auto finds what fits."},
+
+    /* ---- crypto ---- */
+    {B, .section = "crypto", .key = "ike",
+     LIST(item_ike, tunnel.ike, tunnel.ike_count, CONF_PROPOSALS), .zero = "default",
+     .fallback = "default", .help = "Proposals for IKE, such as aes256gcm16-prfsha384-x25519."},
+    {B, .section = "crypto", .key = "esp",
+     LIST(item_esp, tunnel.esp, tunnel.esp_count, CONF_PROPOSALS), .zero = "default",
+     .fallback = "default", .help = "Proposals for ESP, such as aes256gcm16-x25519-esn."},
+    {B, .section = "crypto", .key = "pfs", .set = set_yes, FIELD(tunnel.pfs), .fallback = "yes",
+     .help = "A fresh key exchange at every rekey."},
+    {B, .section = "crypto", .key = "esn", .set = set_yes, FIELD(tunnel.esn), .fallback = "yes",
+     .help = "64-bit sequence numbers."},
+    {B, .section = "crypto", .key = "replay-window", .set = set_number, TUNNEL(replay_window),
+     .low = 64, .high = 8192, .fallback = "1024",
+     .help = "How far packets may come out of order, in packets."},
+    {B, .section = "crypto", .key = "encapsulation", .set = set_choice, TUNNEL(encap),
+     .words = "udp auto", .fallback = "udp",
+     .help = "udp: always ESP in UDP, which is faster here; auto: plain ESP when no NAT is "
+             "between."},
+
+    /* ---- life ---- */
+    {B, .section = "life", .key = "ike", .set = set_duration, TUNNEL(ike_lifetime), .low = 10,
+     .high = 604800, .fallback = "4h", .help = "An IKE SA is replaced before this."},
+    {B, .section = "life", .key = "child", .set = set_duration, TUNNEL(child_lifetime), .low = 10,
+     .high = 604800, .fallback = "1h", .help = "Traffic keys are replaced before this."},
+    {B, .section = "life", .key = "child-bytes", .set = set_octets, TUNNEL(child_bytes),
+     .low = 1 << 20, .high = 1ULL << 60, .zero = "none", .fallback = "none",
+     .help = "And before so many octets; none: the cipher's own limit."},
+    {B, .section = "life", .key = "child-packets", .set = set_packets, TUNNEL(child_packets),
+     .low = 1000, .high = 1000000000000000000, .zero = "none", .fallback = "none",
+     .help = "And before so many packets; none: the cipher's own limit."},
+    {B, .section = "life", .key = "dpd", .set = set_duration, TUNNEL(dpd), .low = 2, .high = 3600,
+     .zero = "never", .fallback = "30s",
+     .help = "Silence after which the peer is asked whether it is still there, or never."},
+    {B, .section = "life", .key = "keepalive", .set = set_duration, TUNNEL(keepalive), .low = 5,
+     .high = 600, .zero = "never", .fallback = "20s",
+     .help = "Interval that keeps a NAT router's mapping open, or never."},
+
+    /* ---- log ---- */
+    {B, .section = "log", .key = "level", .set = set_choice, SIZED(log_level),
+     .words = "error warn info debug", .fallback = "info", .help = "error, warn, info or debug."},
+
+    /* ---- client ---- */
+    {G, .section = "client", .key = "identity", .set = set_identity, PEER(id),
+     .example = "alice@example.com", .help = "Who it is; the section's name when left out."},
+    {G, .section = "client", .key = "psk-file", .set = set_path, PEER(psk_file),
+     .example = "alice.psk", .help = "File with its shared secret; without one: by certificate."},
+    {G, .section = "client", .key = "psk", .set = set_psk, PEER(psk),
+     .size = sizeof(((struct conf_peer *)0)->psk), .example = "mimosa-vellum-71-okapi-quartz",
+     .help = "The shared secret itself; then this file must have mode 0600."},
+    {G, .section = "client", .key = "address", .set = set_addresses, PEER(ip4),
+     .example = "10.99.0.7, fd99:5e1f::7", .help = "Its inner addresses; from the pool else."},
+    {G, .section = "client", .key = "networks", .peer = true, .set = set_list,
+     .item = item_selector, .at = offsetof(struct conf_peer, networks),
+     .size = sizeof(struct selector), .count_at = offsetof(struct conf_peer, network_count),
+     .most = 4, .example = "192.168.7.0/24",
+     .help = "Networks behind it that we may reach (site to site)."},
+};
+const size_t option_count = ARRAY_LEN(option_table);
+_Static_assert(ARRAY_LEN(option_table) <= CONF_OPTIONS_MAX,
+               "struct conf keeps a line for each row");
+_Static_assert(ARRAY_LEN(section_table) <= 16, "struct parser keeps a line for each section");
+_Static_assert(sizeof(struct proposal) < 1024, "the size of a list's item");
+
+const struct option *option_find(const char *section, const char *key, uint8_t role)
+{
+    for (size_t i = 0; i < option_count; i++) {
+        const struct option *o = &option_table[i];
+        if (o->role & role && !strcmp(o->section, section) && !strcmp(o->key, key))
+            return o;
+    }
+    return NULL;
+}
+
+unsigned option_line(const struct conf *conf, const char *section, const char *key)
+{
+    const struct option *o = option_find(section, key, conf->gateway ? ROLE_GATEWAY : ROLE_CLIENT);
+    return o ? conf->lines[option_index(o)] : 0;
+}

@@ -1,0 +1,286 @@
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "esp/join.h"
+
+enum { ESP_HEADER = 8, NAT_KEEPALIVE = 0xff, TRAILER = 2 };
+
+/* One ESP packet on its way through a batch. */
+struct arrival {
+    struct sa *sa;
+    const struct esp_datagrams *from;
+    uint64_t number;
+};
+
+struct esp_in {
+    struct esp_plane *plane;
+    struct side *side;
+    struct esp_counters *counters;
+    struct aead_engine *engine;
+    struct joiner joiner;
+    uint16_t worker, count;
+    struct sa *last; /* of the packet before: mostly the same again */
+    time_us now;
+    struct aead_op ops[AEAD_BATCH];
+    struct arrival arrivals[AEAD_BATCH];
+    uint8_t aad[AEAD_BATCH][12];
+};
+
+struct esp_in *esp_in_create(struct esp_plane *plane, uint16_t worker, bool uso,
+                             const struct esp_in_calls *calls)
+{
+    struct esp_in *in = calloc(1, sizeof(*in));
+    if (!in)
+        return NULL;
+    in->plane = plane;
+    in->worker = worker;
+    in->side = plane_in_side(plane, worker);
+    in->counters = &in->side->counters;
+    in->joiner.uso = uso;
+    in->joiner.calls = *calls;
+    in->joiner.counters = in->counters;
+    in->engine = aead_engine_create();
+    if (!in->engine) {
+        esp_in_free(in);
+        return NULL;
+    }
+    return in;
+}
+
+void esp_in_free(struct esp_in *in)
+{
+    if (!in)
+        return;
+    side_asleep(in->side);
+    if (in->engine)
+        aead_engine_free(in->engine);
+    free(in);
+}
+
+void esp_in_awake(struct esp_in *in)
+{
+    side_awake(in->plane, in->side);
+}
+
+void esp_in_asleep(struct esp_in *in)
+{
+    side_asleep(in->side);
+}
+
+/* ---- before the cipher ---------------------------------------------------------------------- */
+
+static void unknown_spi(struct esp_in *in, uint32_t spi, const struct esp_datagrams *from)
+{
+    note(&in->counters->drop_in_spi, 1);
+    struct esp_fact fact = {.kind = ESP_FACT_UNKNOWN_SPI, .spi_in = spi};
+    if (endpoint_from_sockaddr(from->from, &fact.remote))
+        letter_post(&in->side->unknown, &fact);
+}
+
+static struct sa *find_sa(struct esp_in *in, uint32_t spi, const struct esp_datagrams *from)
+{
+    struct sa *sa = in->last;
+    if (!sa || sa->spi_in != spi)
+        sa = sad_find(in->plane, spi);
+    if (!sa || (atomic_load_explicit(&sa->flags, memory_order_relaxed) & SA_DEAD)) {
+        unknown_spi(in, spi, from);
+        return NULL;
+    }
+    if (sa->worker != in->worker) {
+        note(&in->counters->drop_in_worker, 1);
+        return NULL;
+    }
+    in->last = sa;
+    return sa;
+}
+
+static void open_batch(struct esp_in *in);
+
+/* Puts one ESP packet into the batch, unless it can be refused already. */
+static void take(struct esp_in *in, uint8_t *packet, uint32_t len, const struct esp_datagrams *from)
+{
+    uint32_t head[2];
+    if (len < ESP_HEADER) {
+        bool keepalive = len == 1 && packet[0] == NAT_KEEPALIVE;
+        note(keepalive ? &in->counters->in_keepalive : &in->counters->drop_in_short, 1);
+        return;
+    }
+    memcpy(head, packet, sizeof(head));
+    struct sa *sa = find_sa(in, ntohl(head[0]), from);
+    if (!sa)
+        return;
+    uint32_t around = ESP_HEADER + (uint32_t)sa->iv_len + sa->icv_len;
+    if (len < around + TRAILER || (!sa->aead && (len - around) % sa->align != 0)) {
+        note(&in->counters->drop_in_short, 1);
+        return;
+    }
+    uint64_t number = replay_number(&sa->replay, ntohl(head[1]), sa->esn);
+    if (!replay_fresh(&sa->replay, number)) {
+        note(&in->counters->drop_in_replay, 1);
+        note(&sa->drop_replay, 1);
+        return;
+    }
+    struct aead_op *op = &in->ops[in->count];
+    uint8_t *text = packet + ESP_HEADER + sa->iv_len;
+    *op = (struct aead_op){.aead = sa->aead_in,
+                           .aad = packet,
+                           .aad_len = ESP_HEADER,
+                           .iv = packet + ESP_HEADER,
+                           .text = text,
+                           .text_len = len - around,
+                           .icv = text + len - around};
+    if (sa->esn && sa->aead) {
+        uint32_t aad[3] = {head[0], htonl((uint32_t)(number >> 32)), head[1]};
+        op->aad = memcpy(in->aad[in->count], aad, sizeof(aad));
+        op->aad_len = sizeof(aad);
+    } else if (sa->esn) {
+        op->has_esn_high = true;
+        op->esn_high = (uint32_t)(number >> 32);
+    }
+    in->arrivals[in->count++] = (struct arrival){.sa = sa, .from = from, .number = number};
+    if (in->count == AEAD_BATCH)
+        open_batch(in);
+}
+
+/* ---- after the cipher ----------------------------------------------------------------------- */
+
+/* Does this come from where the SA's peer is thought to be? */
+static bool from_peer(const struct sa_path *path, const struct esp_datagrams *from)
+{
+    const struct sockaddr_storage *a = path->to, *b = from->from;
+    if (a->ss_family != b->ss_family)
+        return false;
+    if (a->ss_family == AF_INET) {
+        const struct sockaddr_in *x = (const void *)a, *y = (const void *)b;
+        return x->sin_addr.s_addr == y->sin_addr.s_addr &&
+               (!from->udp || x->sin_port == y->sin_port);
+    }
+    const struct sockaddr_in6 *x = (const void *)a, *y = (const void *)b;
+    return memcmp(&x->sin6_addr, &y->sin6_addr, sizeof(x->sin6_addr)) == 0 &&
+           (!from->udp || x->sin6_port == y->sin6_port);
+}
+
+/* The SA's packet is authentic and new: the facts that follow from that alone. */
+static void heard(struct esp_in *in, const struct arrival *arrival)
+{
+    struct sa *sa = arrival->sa;
+    uint32_t flags = atomic_load_explicit(&sa->flags, memory_order_relaxed);
+    put(&sa->last_in, in->now);
+    if (flags & SA_OUT_WAITS)
+        atomic_fetch_and_explicit(&sa->flags, ~(uint32_t)SA_OUT_WAITS, memory_order_relaxed);
+    sa_raise(sa, SA_SAY_HEARD);
+    const struct sa_path *path = atomic_load_explicit(&sa->path, memory_order_acquire);
+    if (from_peer(path, arrival->from) || arrival->number != sa->replay.top)
+        return;
+    struct esp_fact fact = {.kind = ESP_FACT_HEARD, .spi_in = sa->spi_in, .tunnel = sa->tunnel};
+    if (endpoint_from_sockaddr(arrival->from->from, &fact.remote))
+        letter_post(&in->side->moved, &fact);
+}
+
+/* The trailer: next header, and padding 1, 2, 3, ... (RFC 4303 section 2.4). False: counted. */
+static bool read_trailer(struct esp_in *in, const struct aead_op *op, uint8_t *next, uint32_t *len)
+{
+    const uint8_t *end = op->text + op->text_len;
+    uint32_t padding = end[-2];
+    bool good = padding + TRAILER <= op->text_len;
+    for (uint32_t i = 1; good && i <= padding; i++)
+        good = end[-2 - (int)i] == (uint8_t)(padding + 1 - i);
+    *next = end[-1];
+    *len = op->text_len - TRAILER - padding;
+    if (!good)
+        note(&in->counters->drop_in_padding, 1);
+    return good;
+}
+
+/* Inner addresses must be what the SA was made for (RFC 4301 section 5.2 step 4). */
+static bool belongs(struct esp_in *in, struct sa *sa, const struct inner *inner)
+{
+    if (!selectors_match(sa->remote_ts, sa->remote_count, inner->family, inner_source(inner), inner,
+                         inner->source_port)) {
+        note(&in->counters->drop_in_source, 1);
+        note(&sa->drop_source, 1);
+        return false;
+    }
+    if (!selectors_match(sa->local_ts, sa->local_count, inner->family, inner_destination(inner),
+                         inner, inner->destination_port)) {
+        note(&in->counters->drop_in_destination, 1);
+        return false;
+    }
+    return true;
+}
+
+static void deliver_inner(struct esp_in *in, const struct arrival *arrival, uint8_t *packet,
+                          uint32_t len, uint8_t next)
+{
+    struct sa *sa = arrival->sa;
+    struct inner inner;
+    if (next == PROTO_NONE) {
+        note(&in->counters->drop_in_dummy, 1);
+        return;
+    }
+    if (next != PROTO_IPIP && next != PROTO_IPV6) {
+        note(&in->counters->drop_in_next_header, 1);
+        return;
+    }
+    if (!inner_parse(packet, len, &inner) || inner.family != (next == PROTO_IPIP ? 4 : 6)) {
+        note(&in->counters->drop_in_malformed, 1);
+        return;
+    }
+    if (!belongs(in, sa, &inner))
+        return;
+    if (!inner_take_ecn(&inner, arrival->from->tos)) {
+        note(&in->counters->drop_in_ecn, 1);
+        return;
+    }
+    inner_clamp_mss(&inner, atomic_load_explicit(&sa->out_mtu, memory_order_relaxed));
+    note(&sa->in_packets, 1);
+    note(&sa->in_bytes, inner.len);
+    join_packet(&in->joiner, &inner);
+}
+
+static void accept_one(struct esp_in *in, const struct aead_op *op, const struct arrival *arrival)
+{
+    struct sa *sa = arrival->sa;
+    uint8_t next;
+    uint32_t len;
+    if (!op->ok) {
+        note(&in->counters->drop_in_integrity, 1);
+        note(&sa->drop_integrity, 1);
+        return;
+    }
+    if (!replay_mark(&sa->replay, arrival->number)) {
+        note(&in->counters->drop_in_replay, 1);
+        note(&sa->drop_replay, 1);
+        return;
+    }
+    heard(in, arrival);
+    if (read_trailer(in, op, &next, &len))
+        deliver_inner(in, arrival, op->text, len, next);
+    sa_check_volume(sa, sa->in_packets, sa->in_bytes);
+}
+
+static void open_batch(struct esp_in *in)
+{
+    if (in->count == 0)
+        return;
+    aead_open(in->engine, in->ops, in->count);
+    for (size_t i = 0; i < in->count; i++)
+        accept_one(in, &in->ops[i], &in->arrivals[i]);
+    in->count = 0;
+}
+
+void esp_in_receive(struct esp_in *in, struct esp_datagrams *datagrams, size_t count, time_us now)
+{
+    in->now = now;
+    in->last = NULL;
+    for (size_t i = 0; i < count; i++) {
+        const struct esp_datagrams *d = &datagrams[i];
+        uint32_t stride = d->stride == 0 ? d->len : d->stride;
+        for (uint32_t at = 0; at < d->len; at += stride)
+            take(in, d->data + at, d->len - at < stride ? d->len - at : stride, d);
+    }
+    open_batch(in);
+    join_flush(&in->joiner);
+}

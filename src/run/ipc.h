@@ -84,6 +84,7 @@ struct ipc_status_ike {
 struct ipc_status_child {
     uint64_t tunnel;
     uint32_t spi_in, spi_out;
+    uint16_t ke; /* group of its own key exchange, 0 = none */
     bool esn, udp, initiator;
     char suite[IPC_SUITE_TEXT];
     uint8_t local_count, remote_count;

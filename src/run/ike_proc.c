@@ -1,0 +1,282 @@
+/* The ike process: the engine, its UDP sockets, and nothing else. One thread, one epoll. */
+#include "run/pump.h"
+#include "run/sandbox.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+enum {
+    DATAGRAM_MAX = 65536,
+    BATCH = 64, /* datagrams of one socket before the others get their turn */
+    STOP_SECONDS = 2,
+    WAIT_MAX_MS = 60000,
+};
+
+/* What an epoll event is about: a socket is its group * 2 + port, above these. */
+enum { FROM_MONITOR, FROM_KEYS, FROM_ESP, FROM_SOCKETS };
+
+struct ike_process {
+    struct pump pump;
+    const struct ike_process_args *args;
+    int epoll;
+    bool paused; /* too many open questions: no datagrams for now */
+    bool room_wanted;
+    bool stopping, done;
+    time_us stop_by;
+    struct ipc_message in;
+    uint8_t datagram[DATAGRAM_MAX];
+};
+
+static int socket_of(const struct ike_process *p, size_t group, unsigned port)
+{
+    const struct net_udp_group *g = &p->args->sockets->group[group];
+    return port == IKE_PORT_NATT ? g->ike_natt : g->ike_500;
+}
+
+static void watch(const struct ike_process *p, int operation, int fd, uint32_t events,
+                  uint64_t what)
+{
+    struct epoll_event event = {.events = events, .data.u64 = what};
+    if (fd >= 0 && epoll_ctl(p->epoll, operation, fd, &event) < 0)
+        log_debug("epoll refused descriptor %d", fd);
+}
+
+static void watch_sockets(const struct ike_process *p, int operation, uint32_t events)
+{
+    for (size_t g = 0; g < p->args->sockets->count; g++)
+        for (unsigned port = IKE_PORT_500; port <= IKE_PORT_NATT; port++)
+            watch(p, operation, socket_of(p, g, port), events, FROM_SOCKETS + g * 2 + port);
+}
+
+/* Backpressure: as many questions as keys may have at once, then the kernel's buffers, then loss.
+ */
+static void pause_or_go_on(struct ike_process *p)
+{
+    bool pause =
+        p->paused ? p->pump.questions > RUN_QUESTIONS / 2 : p->pump.questions >= RUN_QUESTIONS;
+    if (pause == p->paused)
+        return;
+    p->paused = pause;
+    watch_sockets(p, EPOLL_CTL_MOD, pause ? 0 : EPOLLIN);
+}
+
+static void take_datagram(struct ike_process *p, size_t group, unsigned port, size_t len,
+                          struct ike_path *path)
+{
+    const struct net_udp_group *g = &p->args->sockets->group[group];
+    struct reader r = reader_of(p->datagram, len);
+    path->port = (uint8_t)port;
+    path->local.port = port == IKE_PORT_NATT ? g->port_natt : g->port_500;
+    if (port == IKE_PORT_NATT && reader_u32(&r) != 0)
+        return; /* a keepalive, or ESP that lost its way */
+    if (r.bad || r.left == 0)
+        return;
+    ike_input(p->pump.engine, run_now(), path, reader_rest(&r));
+    pump_drain(&p->pump);
+}
+
+static void read_socket(struct ike_process *p, size_t group, unsigned port)
+{
+    int fd = socket_of(p, group, port);
+    for (unsigned i = 0; i < BATCH && p->pump.questions < RUN_QUESTIONS; i++) {
+        struct ike_path path = {.interface = 0};
+        size_t len;
+        int result = net_receive(fd, p->datagram, sizeof(p->datagram), &len, &path.local,
+                                 &path.remote, &path.interface);
+        if (result == ERR_AGAIN)
+            return;
+        if (result == 0)
+            take_datagram(p, group, port, len, &path);
+    }
+}
+
+static void read_keys(struct ike_process *p)
+{
+    int result;
+    while ((result = ipc_receive(p->args->keys_fd, &p->in, NULL)) == 0) {
+        if (p->in.kind != IPC_ANSWER)
+            continue;
+        if (p->pump.questions > 0)
+            p->pump.questions--;
+        ike_answer(p->pump.engine, run_now(), &p->in.answer);
+        pump_drain(&p->pump);
+        ipc_wipe(&p->in);
+    }
+    if (result == ERR_CLOSED) {
+        p->pump.keys_gone = true; /* the monitor restarts both of us */
+        watch(p, EPOLL_CTL_DEL, p->args->keys_fd, 0, 0);
+    }
+}
+
+static void command(struct ike_process *p)
+{
+    static struct ipc_message reply;
+    uint64_t tunnel = p->in.command.tunnel;
+    ipc_prepare(&reply, IPC_COMMAND_DONE, p->in.serial);
+    reply.done.result = ike_command(p->pump.engine, run_now(), &p->in.command, &tunnel);
+    reply.done.tunnel = tunnel;
+    if (outbox_send(&p->pump.outbox, p->args->monitor_fd, &reply))
+        log_debug("a command's result found no taker");
+    pump_drain(&p->pump);
+}
+
+static void stop(struct ike_process *p)
+{
+    struct ike_command all = {.kind = IKE_DELETE};
+    if (p->stopping)
+        return;
+    p->stopping = true;
+    p->stop_by = run_now() + STOP_SECONDS * TIME_SECOND;
+    (void)!ike_command(p->pump.engine, run_now(), &all, NULL);
+    pump_drain(&p->pump);
+}
+
+static void read_monitor(struct ike_process *p)
+{
+    int result;
+    while ((result = ipc_receive(p->args->monitor_fd, &p->in, NULL)) == 0) {
+        if (p->in.kind == IPC_COMMAND)
+            command(p);
+        else if (p->in.kind == IPC_STATUS_ASK)
+            pump_report(&p->pump, p->in.serial);
+        else if (p->in.kind == IPC_STOP)
+            stop(p);
+    }
+    if (result == ERR_CLOSED)
+        p->done = true;
+}
+
+static void dispatch(struct ike_process *p, const struct epoll_event *event)
+{
+    uint64_t what = event->data.u64;
+    if (what == FROM_MONITOR && (event->events & ~(uint32_t)EPOLLOUT))
+        read_monitor(p);
+    else if (what == FROM_KEYS)
+        read_keys(p);
+    else if (what == FROM_ESP)
+        pump_read_esp(&p->pump);
+    else if (what >= FROM_SOCKETS)
+        read_socket(p, (what - FROM_SOCKETS) / 2, (what - FROM_SOCKETS) % 2);
+}
+
+static int wait_ms(const struct ike_process *p)
+{
+    time_us now = run_now(), next = ike_deadline(p->pump.engine);
+    if (p->stopping && p->stop_by < next)
+        next = p->stop_by;
+    if (next <= now)
+        return 0;
+    time_us ms = (next - now + 999) / TIME_MILLISECOND;
+    return ms > WAIT_MAX_MS ? WAIT_MAX_MS : (int)ms;
+}
+
+/* The monitor gets what waits for it; we are called again when there is room. */
+static void flush_outbox(struct ike_process *p)
+{
+    int result = outbox_flush(&p->pump.outbox, p->args->monitor_fd);
+    bool wanted = result == ERR_AGAIN;
+    if (result == ERR_CLOSED)
+        p->done = true;
+    if (wanted != p->room_wanted)
+        watch(p, EPOLL_CTL_MOD, p->args->monitor_fd, wanted ? EPOLLIN | EPOLLOUT : EPOLLIN,
+              FROM_MONITOR);
+    p->room_wanted = wanted;
+}
+
+static bool stopped(const struct ike_process *p)
+{
+    struct ike_usage usage;
+    if (!p->stopping)
+        return false;
+    ike_usage(p->pump.engine, &usage);
+    return usage.sas == 0 || run_now() >= p->stop_by;
+}
+
+static void serve(struct ike_process *p)
+{
+    struct epoll_event events[16];
+    while (!p->done && !stopped(p)) {
+        int count = epoll_wait(p->epoll, events, ARRAY_LEN(events), wait_ms(p));
+        for (int i = 0; i < count; i++)
+            dispatch(p, &events[i]);
+        time_us now = run_now();
+        if (ike_deadline(p->pump.engine) <= now) {
+            ike_tick(p->pump.engine, now);
+            pump_drain(&p->pump);
+        }
+        pump_settle(&p->pump);
+        pause_or_go_on(p);
+        flush_outbox(p);
+        if (p->pump.esp_gone)
+            watch(p, EPOLL_CTL_DEL, p->args->esp_fd, 0, 0);
+    }
+}
+
+static int make_engine(struct ike_process *p, struct conf_credentials *credentials)
+{
+    const struct conf *conf = p->args->conf;
+    struct ike_setup setup = {
+        .tunnel = &conf->tunnel,
+        .random = &random_system,
+        .trust = credentials->trust,
+        .own_id = conf->tunnel.local_id,
+        .wall_clock = run_wall_clock,
+        .id_base = ((uint64_t)p->args->generation << 32) + 1,
+    };
+    for (size_t i = 0; i < credentials->chain_count && i < IKE_CERTS_OWN; i++)
+        setup.own_certs[setup.own_cert_count++] = credentials->chain[i];
+    if (setup.own_id.type == IDENTITY_NONE && setup.own_cert_count)
+        (void)cert_identity(setup.own_certs[0], &setup.own_id);
+    p->pump.engine = ike_create(&setup, run_now());
+    return p->pump.engine ? 0 : ERR_MEMORY;
+}
+
+static void watch_all(struct ike_process *p)
+{
+    watch(p, EPOLL_CTL_ADD, p->args->monitor_fd, EPOLLIN, FROM_MONITOR);
+    watch(p, EPOLL_CTL_ADD, p->args->keys_fd, EPOLLIN, FROM_KEYS);
+    watch(p, EPOLL_CTL_ADD, p->args->esp_fd, EPOLLIN, FROM_ESP);
+    watch_sockets(p, EPOLL_CTL_ADD, EPOLLIN);
+}
+
+int ike_process(void *context)
+{
+    static struct ike_process p;
+    static struct conf_credentials credentials; /* the engine borrows them for its life */
+    const struct ike_process_args *args = context;
+    struct conf_faults faults = {.count = 0};
+    char why[256];
+    p.args = args;
+    p.pump = (struct pump){.conf = args->conf,
+                           .sockets = args->sockets,
+                           .keys_fd = args->keys_fd,
+                           .esp_fd = args->esp_fd,
+                           .monitor_fd = args->monitor_fd,
+                           .generation = args->generation};
+    pump_init(&p.pump);
+    if (crypto_init())
+        return run_fault(args->monitor_fd, RUN_EXIT_FAILED,
+                         "the crypto library failed its self-test: reinstall libssl3");
+    if (conf_credentials_read(args->conf, CONF_WANT_CERTS | CONF_WANT_TRUST, &credentials,
+                              &faults)) {
+        conf_fault_print(&faults.at[0], why, sizeof(why));
+        return run_fault(args->monitor_fd, RUN_EXIT_CONFIG, "%s", why);
+    }
+    p.epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (p.epoll < 0 || make_engine(&p, &credentials))
+        return run_fault(args->monitor_fd, RUN_EXIT_FAILED,
+                         "the tunnels do not fit into memory: set max-tunnels lower");
+    watch_all(&p);
+    if (sandbox_drop(ROLE_IKE, args->conf->uid_base + ROLE_IKE, 64, why) ||
+        sandbox_filter(ROLE_IKE, why))
+        return run_fault(args->monitor_fd, RUN_EXIT_FAILED, "%s", why);
+    ipc_prepare(&p.in, IPC_READY, 0);
+    if (ipc_send(args->monitor_fd, &p.in, -1))
+        return RUN_EXIT_FAILED;
+    serve(&p);
+    (void)!outbox_flush(&p.pump.outbox, args->monitor_fd);
+    ike_free(p.pump.engine);
+    return RUN_EXIT_OK;
+}

@@ -1,0 +1,67 @@
+/* What the files of run/ share: sockets as the processes get them, and how a process is made. */
+#ifndef SHRIKE_RUN_INTERNAL_H
+#define SHRIKE_RUN_INTERNAL_H
+
+#include "conf/conf.h"
+#include "net/net.h"
+#include "run/ipc.h"
+#include "run/run.h"
+
+#include <sys/types.h>
+
+enum {
+    RUN_GROUPS = 2 * CONF_LISTEN,
+    /* The ike process stops reading datagrams while so many questions to keys are open; see
+     * BUFFER_OCTETS in ipc.c. */
+    RUN_QUESTIONS = 256,
+    RUN_DEFAULT_MTU = 1400,
+};
+
+/* The program's exit codes (they belong to cli/, which this folder cannot see). */
+enum {
+    RUN_EXIT_OK = 0,
+    RUN_EXIT_FAILED = 1,
+    RUN_EXIT_AUTH = 4,
+    RUN_EXIT_UNREACHABLE = 5,
+    RUN_EXIT_CONFIG = 6,
+    RUN_EXIT_PERMISSION = 7,
+};
+
+/* One group of sockets for one local address; ike uses its first two, esp the others. */
+struct run_sockets {
+    size_t count;
+    struct ip ip[RUN_GROUPS];
+    struct net_udp_group group[RUN_GROUPS];
+    int raw4, raw6; /* plain ESP, or -1 */
+};
+
+/* Monotonic microseconds that go on while the machine sleeps. */
+time_us run_now(void);
+int64_t run_wall_clock(void *context); /* seconds since 1970 */
+
+/* ---- spawn */
+
+/* Forks; in the child closes all descriptors but 0-2 and `keep`, ignores the signals that are for
+ * the monitor, and returns body(args) as its exit status. -1 when fork fails. */
+pid_t run_spawn(enum run_role role, const int *keep, size_t keep_count, int (*body)(void *),
+                void *args);
+/* Tells the monitor why this process cannot start; returns the exit status to end with. */
+int run_fault(int monitor_fd, int exit_code, const char *format, ...) PRINTF_LIKE(3, 4);
+
+/* ---- the processes; each returns its exit status */
+
+struct keys_process_args {
+    const struct conf *conf;
+    int monitor_fd, ike_fd;
+};
+int keys_process(void *args);
+
+struct ike_process_args {
+    const struct conf *conf;
+    int monitor_fd, keys_fd, esp_fd;
+    uint32_t generation;
+    const struct run_sockets *sockets;
+};
+int ike_process(void *args);
+
+#endif

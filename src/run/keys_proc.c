@@ -1,0 +1,225 @@
+/* The keys process: the only one that holds long-term secrets. It answers the ike process: is this
+ * shared-key proof right, may this identity in and with which addresses, sign this. */
+#include "run/keys.h"
+#include "run/sandbox.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+struct keys {
+    struct keyring ring;
+    const struct conf *conf;
+    struct lease_book *leases;
+    int monitor_fd, ike_fd;
+    struct ipc_message in, out;
+};
+
+/* prf(prf(PSK, "Key Pad for IKEv2"), octets). An unknown peer costs the same work as a known one.
+ */
+static int psk_mac(const struct keys *keys, const struct ring_peer *peer, uint16_t prf_id,
+                   const uint8_t *octets, uint16_t octets_len, uint8_t out[static SECRET_MAX],
+                   uint16_t *out_len)
+{
+    static const uint8_t nobody[32] = {1};
+    const struct prf_alg *alg = suite_prf(prf_id);
+    struct bytes psk = ring_psk(&keys->ring, peer);
+    if (!alg || octets_len > AUTH_OCTETS_MAX)
+        return ERR_ARGUMENT;
+    if (psk.len == 0)
+        psk = (struct bytes){nobody, sizeof(nobody)};
+    *out_len = alg->len;
+    return auth_psk(alg, psk, (struct bytes){octets, octets_len}, out);
+}
+
+static int verify_psk(const struct keys *keys, const struct ring_peer *peer,
+                      const struct ike_ask *ask)
+{
+    uint8_t mac[SECRET_MAX];
+    uint16_t len = 0;
+    int result = psk_mac(keys, peer, ask->prf, ask->peer_octets, ask->peer_len, mac, &len);
+    if (result == 0 && (len != ask->peer_auth_len || len > sizeof(ask->peer_auth) ||
+                        !secret_equal(mac, ask->peer_auth, len)))
+        result = ERR_AUTH;
+    secret_wipe(mac, sizeof(mac));
+    /* Said after the work, so that the time it takes does not tell who is known. */
+    if (ring_psk(&keys->ring, peer).len == 0)
+        return peer ? ERR_AUTH : ERR_UNKNOWN_PEER;
+    return result;
+}
+
+static bool has_pool(const struct conf *conf, uint8_t family)
+{
+    for (size_t i = 0; i < conf->pool_count; i++)
+        if (conf->pools[i].ip.family == family)
+            return true;
+    return false;
+}
+
+static int lease(struct keys *keys, const struct conf_peer *peer, const struct ike_ask *ask,
+                 uint8_t family, struct ip *out)
+{
+    const struct ip *fixed = peer ? (family == 6 ? &peer->ip6 : &peer->ip4) : NULL;
+    const struct ip *wanted = family == 6 ? &ask->wanted_ip6 : &ask->wanted_ip4;
+    if (!has_pool(keys->conf, family) && !(fixed && fixed->family))
+        return 0; /* not a family we hand out: the client gets along with the other */
+    return lease_take(keys->leases, family, &ask->peer, ask->tunnel, fixed, wanted, run_now(), out);
+}
+
+static int admit(struct keys *keys, const struct ring_peer *known, const struct ike_ask *ask,
+                 struct ike_answer *answer)
+{
+    const struct conf_peer *peer = ring_conf(&keys->ring, known);
+    char text[IDENTITY_TEXT];
+    if (!peer && !(ask->peer_by == CONF_AUTH_CERT && keys->conf->any_cert))
+        return ERR_UNKNOWN_PEER;
+    snprintf(answer->peer_name, sizeof(answer->peer_name), "%.*s", CONF_NAME_MAX - 1,
+             peer ? peer->name : identity_print(&ask->peer, text));
+    if (peer && peer->network_count <= ARRAY_LEN(answer->networks)) {
+        answer->network_count = peer->network_count;
+        memcpy(answer->networks, peer->networks, sizeof(answer->networks));
+    }
+    int result = ask->ask_ip4 ? lease(keys, peer, ask, 4, &answer->ip4) : 0;
+    if (result == 0 && ask->ask_ip6)
+        result = lease(keys, peer, ask, 6, &answer->ip6);
+    return result;
+}
+
+static int make_auth(const struct keys *keys, const struct ring_peer *peer,
+                     const struct ike_ask *ask, struct ike_answer *answer)
+{
+    size_t len = 0;
+    if (ask->method == AUTH_SHARED_KEY) {
+        if (ring_psk(&keys->ring, peer).len == 0)
+            return peer ? ERR_AUTH : ERR_UNKNOWN_PEER;
+        return psk_mac(keys, peer, ask->prf, ask->own_octets, ask->own_len, answer->auth,
+                       &answer->auth_len);
+    }
+    if (!keys->ring.credentials.key || ask->own_len > AUTH_OCTETS_MAX)
+        return ERR_AUTH;
+    int result = sign(keys->ring.credentials.key, ask->scheme,
+                      (struct bytes){ask->own_octets, ask->own_len}, answer->auth, &len);
+    answer->auth_len = (uint16_t)len;
+    return result;
+}
+
+static void answer_ask(struct keys *keys, const struct ike_ask *ask, struct ike_answer *answer)
+{
+    const struct ring_peer *peer = ring_find(&keys->ring, &ask->peer);
+    int result = 0;
+    answer->ticket = ask->ticket;
+    if (ask->want & IKE_WANT_VERIFY_PSK)
+        result = verify_psk(keys, peer, ask);
+    if (result == 0 && (ask->want & IKE_WANT_ADMIT)) {
+        result = admit(keys, peer, ask, answer);
+        if (result)
+            lease_release(keys->leases, ask->tunnel, run_now());
+    }
+    if (result == 0 && (ask->want & IKE_WANT_SIGN))
+        result = make_auth(keys, peer, ask, answer);
+    answer->result = result;
+}
+
+/* Answers are short and few (RUN_QUESTIONS): there is always room. */
+static void serve_ike(struct keys *keys)
+{
+    int result;
+    while ((result = ipc_receive(keys->ike_fd, &keys->in, NULL)) == 0) {
+        if (keys->in.kind == IPC_RELEASE)
+            lease_release(keys->leases, keys->in.release.tunnel, run_now());
+        if (keys->in.kind == IPC_ASK) {
+            ipc_prepare(&keys->out, IPC_ANSWER, 0);
+            answer_ask(keys, &keys->in.ask, &keys->out.answer);
+            if (ipc_send_wait(keys->ike_fd, &keys->out, -1, 1000))
+                log_debug("an answer found no taker");
+            ipc_wipe(&keys->out);
+            ipc_wipe(&keys->in);
+        }
+    }
+    if (result == ERR_CLOSED) {
+        close(keys->ike_fd);
+        keys->ike_fd = -1; /* the monitor will hand us the next one */
+    }
+}
+
+/* False when it is time to end. */
+static bool serve_monitor(struct keys *keys)
+{
+    int attached, result;
+    while ((result = ipc_receive(keys->monitor_fd, &keys->in, &attached)) == 0) {
+        if (keys->in.kind == IPC_STOP)
+            return false;
+        if (keys->in.kind == IPC_PEER && attached >= 0) {
+            if (keys->ike_fd >= 0)
+                close(keys->ike_fd);
+            keys->ike_fd = attached;
+            /* A new ike process knows none of the tunnels that held these. */
+            lease_release_all(keys->leases, run_now());
+        } else if (attached >= 0) {
+            close(attached);
+        }
+    }
+    return result == ERR_AGAIN || result == ERR_SYNTAX;
+}
+
+static void serve(struct keys *keys)
+{
+    for (;;) {
+        struct pollfd fds[] = {{.fd = keys->monitor_fd, .events = POLLIN},
+                               {.fd = keys->ike_fd, .events = POLLIN}};
+        if (poll(fds, ARRAY_LEN(fds), -1) < 0)
+            continue;
+        if (fds[1].revents)
+            serve_ike(keys);
+        if (fds[0].revents && !serve_monitor(keys))
+            return;
+    }
+}
+
+static int open_book(struct keys *keys)
+{
+    size_t limit = (size_t)keys->conf->tunnel.max_tunnels * 4 + 1024;
+    keys->leases =
+        lease_book_create(keys->conf->pools, keys->conf->pool_count, limit, &random_system);
+    if (!keys->leases)
+        return ERR_MEMORY;
+    for (size_t i = 0; i < keys->conf->peer_count; i++) {
+        const struct conf_peer *peer = &keys->conf->peers[i];
+        if (peer->ip4.family && lease_reserve(keys->leases, &peer->ip4))
+            return ERR_LIMIT;
+        if (peer->ip6.family && lease_reserve(keys->leases, &peer->ip6))
+            return ERR_LIMIT;
+    }
+    return 0;
+}
+
+int keys_process(void *context)
+{
+    static struct keys keys;
+    const struct keys_process_args *args = context;
+    struct conf_faults faults = {.count = 0};
+    char why[256];
+    keys.conf = args->conf;
+    keys.monitor_fd = args->monitor_fd;
+    keys.ike_fd = args->ike_fd;
+    if (crypto_init())
+        return run_fault(args->monitor_fd, RUN_EXIT_FAILED,
+                         "the crypto library failed its self-test: reinstall libssl3");
+    if (ring_load(&keys.ring, args->conf, &faults)) {
+        conf_fault_print(&faults.at[0], why, sizeof(why));
+        return run_fault(args->monitor_fd, RUN_EXIT_CONFIG, "%s", why);
+    }
+    if (open_book(&keys))
+        return run_fault(args->monitor_fd, RUN_EXIT_CONFIG,
+                         "the pools and fixed addresses do not fit into memory: make them smaller");
+    if (sandbox_drop(ROLE_KEYS, args->conf->uid_base + ROLE_KEYS, 16, why) ||
+        sandbox_filter(ROLE_KEYS, why))
+        return run_fault(args->monitor_fd, RUN_EXIT_FAILED, "%s", why);
+    ipc_prepare(&keys.out, IPC_READY, 0);
+    if (ipc_send(args->monitor_fd, &keys.out, -1))
+        return RUN_EXIT_FAILED;
+    serve(&keys);
+    ring_free(&keys.ring);
+    return RUN_EXIT_OK;
+}

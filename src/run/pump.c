@@ -1,0 +1,307 @@
+/* Draining the engine's queue of actions: see pump.h. */
+#include "run/pump.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ESP_WAIT_MS = 50, SEND_WAIT_MS = 1000 };
+
+/* Four zero octets tell IKE from ESP on the port they share, RFC 3948 section 2.2. */
+static const uint8_t non_esp_marker[4];
+
+struct held {
+    struct ike_path path;
+    uint32_t len;
+};
+
+static int socket_for(const struct pump *pump, const struct ike_path *path)
+{
+    const struct run_sockets *s = pump->sockets;
+    for (size_t i = 0; i < s->count; i++) {
+        bool same_family = s->ip[i].family == path->remote.ip.family;
+        if (same_family && (ip_is_any(&s->ip[i]) || ip_is_any(&path->local.ip) ||
+                            ip_equal(&s->ip[i], &path->local.ip)))
+            return path->port == IKE_PORT_NATT ? s->group[i].ike_natt : s->group[i].ike_500;
+    }
+    return -1;
+}
+
+static void send_now(const struct pump *pump, const struct ike_path *path, struct bytes datagram)
+{
+    char text[ADDR_TEXT];
+    bool keepalive = datagram.len == 1; /* one octet of 0xff, sent as it is */
+    bool marked = path->port == IKE_PORT_NATT && !keepalive;
+    struct bytes marker = {non_esp_marker, marked ? sizeof(non_esp_marker) : 0};
+    int fd = socket_for(pump, path);
+    int result =
+        fd < 0 ? ERR_NOT_FOUND : net_send(fd, marker, datagram, &path->local, &path->remote);
+    /* A lost datagram: retransmission is the engine's. */
+    if (result)
+        log_debug("cannot send to %s: %s", endpoint_print(&path->remote, text),
+                  err_sentence(result));
+}
+
+static void send_held(struct pump *pump)
+{
+    size_t at = 0;
+    while (at < pump->held_len) {
+        struct held head;
+        memcpy(&head, pump->held + at, sizeof(head));
+        at += sizeof(head);
+        send_now(pump, &head.path, (struct bytes){pump->held + at, head.len});
+        at += head.len;
+    }
+    pump->held_len = 0;
+}
+
+static bool hold(struct pump *pump, const struct ike_send *send)
+{
+    struct held head = {.path = send->path, .len = (uint32_t)send->datagram.len};
+    if (!pump->held)
+        pump->held = malloc(PUMP_HELD_OCTETS);
+    if (!pump->held || pump->held_len + sizeof(head) + head.len > PUMP_HELD_OCTETS)
+        return false;
+    memcpy(pump->held + pump->held_len, &head, sizeof(head));
+    pump->held_len += sizeof(head);
+    memcpy(pump->held + pump->held_len, send->datagram.at, head.len);
+    pump->held_len += head.len;
+    return true;
+}
+
+/* ---- esp */
+
+static void confirmed(struct pump *pump, const struct ipc_message *message)
+{
+    if (pump->unconfirmed > 0)
+        pump->unconfirmed--;
+    if (message->done.result == 0)
+        return;
+    log_warn("the data plane refused a child SA: %s", err_sentence(message->done.result));
+    if (pump->fact_count < PUMP_FACTS)
+        pump->facts[pump->fact_count++] = (struct esp_fact){
+            .kind = ESP_FACT_HARD, .spi_in = message->serial, .tunnel = message->done.tunnel};
+}
+
+static void keep_facts(struct pump *pump, const struct ipc_facts *facts)
+{
+    for (uint32_t i = 0; i < facts->count && i < IPC_FACTS_MAX; i++)
+        if (pump->fact_count < PUMP_FACTS)
+            pump->facts[pump->fact_count++] = facts->at[i];
+}
+
+void pump_read_esp(struct pump *pump)
+{
+    int result = 0;
+    while (pump->fact_count < PUMP_FACTS / 2 &&
+           (result = ipc_receive(pump->esp_fd, &pump->message, NULL)) == 0) {
+        if (pump->message.kind == IPC_ESP_ADDED)
+            confirmed(pump, &pump->message);
+        else if (pump->message.kind == IPC_FACTS)
+            keep_facts(pump, &pump->message.facts);
+    }
+    if (result == ERR_CLOSED) {
+        pump->esp_gone = true; /* the monitor is about to end us too */
+        pump->unconfirmed = 0;
+    }
+}
+
+static void await_esp(struct pump *pump)
+{
+    time_us end = run_now() + ESP_WAIT_MS * TIME_MILLISECOND;
+    pump_read_esp(pump);
+    while (pump->unconfirmed > 0) {
+        time_us now = run_now();
+        struct pollfd fd = {.fd = pump->esp_fd, .events = POLLIN};
+        if (now >= end || poll(&fd, 1, (int)((end - now) / TIME_MILLISECOND) + 1) < 0) {
+            log_warn("the data plane is slow to confirm %u new SAs", pump->unconfirmed);
+            pump->unconfirmed = 0;
+            return;
+        }
+        pump_read_esp(pump);
+    }
+}
+
+static void give_facts(struct pump *pump)
+{
+    static const uint32_t kinds[] = {
+        [ESP_FACT_SOFT] = IKE_FACT_CHILD_SOFT,
+        [ESP_FACT_HARD] = IKE_FACT_CHILD_HARD,
+        [ESP_FACT_HEARD] = IKE_FACT_HEARD,
+        [ESP_FACT_SENT] = IKE_FACT_SENT,
+    };
+    size_t count = pump->fact_count;
+    time_us now = run_now();
+    for (size_t i = 0; i < count; i++) {
+        const struct esp_fact *fact = &pump->facts[i];
+        if (fact->kind >= ARRAY_LEN(kinds))
+            continue;
+        struct ike_fact known = {
+            .kind = kinds[fact->kind], .spi_in = fact->spi_in, .tunnel = fact->tunnel};
+        ike_fact(pump->engine, now, &known);
+        pump_drain(pump);
+    }
+    /* More may have come while we drained. */
+    memmove(pump->facts, pump->facts + count, (pump->fact_count - count) * sizeof(*pump->facts));
+    pump->fact_count -= count;
+}
+
+void pump_settle(struct pump *pump)
+{
+    for (unsigned round = 0; round < 4; round++) {
+        if (pump->unconfirmed > 0)
+            await_esp(pump);
+        send_held(pump);
+        if (pump->fact_count == 0)
+            return;
+        give_facts(pump);
+    }
+    await_esp(pump);
+    send_held(pump);
+}
+
+static void to_esp(struct pump *pump)
+{
+    int result =
+        pump->esp_gone ? ERR_CLOSED : ipc_send_wait(pump->esp_fd, &pump->message, -1, SEND_WAIT_MS);
+    if (result == 0 && pump->message.kind == IPC_ESP_ADD)
+        pump->unconfirmed++;
+    else if (result)
+        log_warn("%s did not reach the data plane: %s", ipc_kind_name(pump->message.kind),
+                 err_sentence(result));
+    ipc_wipe(&pump->message);
+}
+
+/* The engine knows the port by name only; the socket has the number. */
+static uint16_t local_port(const struct pump *pump, const struct ike_path *path)
+{
+    for (size_t i = 0; i < pump->sockets->count; i++)
+        if (pump->sockets->ip[i].family == path->remote.ip.family)
+            return pump->sockets->group[i].port_natt;
+    return path->local.port;
+}
+
+static void add_child(struct pump *pump, const struct ike_child *child)
+{
+    ipc_prepare(&pump->message, IPC_ESP_ADD, child->spi_in);
+    run_child_config(child, pump->conf, pump->generation, &pump->message.esp_add);
+    pump->message.esp_add.local.port = local_port(pump, &child->path);
+    to_esp(pump);
+}
+
+static void delete_child(struct pump *pump, const struct ike_esp_del *del)
+{
+    ipc_prepare(&pump->message, IPC_ESP_DEL, del->spi_in);
+    pump->message.esp_del =
+        (struct ipc_esp_del){.tunnel = del->tunnel, .spi_in = del->spi_in, .linger = del->linger};
+    to_esp(pump);
+}
+
+static void move_children(struct pump *pump, const struct ike_net *net)
+{
+    ipc_prepare(&pump->message, IPC_ESP_MOVE, 0);
+    pump->message.esp_move = (struct ipc_esp_move){.tunnel = net->tunnel,
+                                                   .local = net->path.local,
+                                                   .remote = net->path.remote,
+                                                   .udp = net->path.port == IKE_PORT_NATT};
+    pump->message.esp_move.local.port = local_port(pump, &net->path);
+    to_esp(pump);
+}
+
+/* ---- keys */
+
+static void ask(struct pump *pump, const struct ike_ask *question)
+{
+    bool release = question->want & IKE_WANT_RELEASE;
+    ipc_prepare(&pump->message, release ? IPC_RELEASE : IPC_ASK, 0);
+    if (release)
+        pump->message.release.tunnel = question->tunnel;
+    else
+        pump->message.ask = *question;
+    int result = pump->keys_gone ? ERR_CLOSED
+                                 : ipc_send_wait(pump->keys_fd, &pump->message, -1, SEND_WAIT_MS);
+    if (result == 0 && !release)
+        pump->questions++;
+    else if (result)
+        log_warn("a question did not reach the keys process: %s", err_sentence(result));
+    ipc_wipe(&pump->message);
+}
+
+/* ---- monitor */
+
+static void to_monitor(struct pump *pump)
+{
+    if (outbox_send(&pump->outbox, pump->monitor_fd, &pump->message))
+        pump->lost_events++;
+}
+
+/* A gateway has its pools' routes from the start; only networks behind a peer need the monitor. */
+static bool needs_network(const struct pump *pump)
+{
+    for (size_t i = 0; i < pump->conf->peer_count; i++)
+        if (pump->conf->peers[i].network_count)
+            return true;
+    return !pump->conf->gateway;
+}
+
+void pump_init(struct pump *pump)
+{
+    pump->forwards_network = needs_network(pump);
+}
+
+static void network(struct pump *pump, enum ipc_kind kind, const struct ike_net *net)
+{
+    if (!pump->forwards_network)
+        return;
+    ipc_prepare(&pump->message, kind, 0);
+    pump->message.net = *net;
+    to_monitor(pump);
+}
+
+static void event(struct pump *pump, const struct ike_event *what)
+{
+    ipc_prepare(&pump->message, IPC_EVENT, 0);
+    pump->message.event = *what;
+    to_monitor(pump);
+}
+
+static void do_send(struct pump *pump, const struct ike_send *send)
+{
+    if ((pump->unconfirmed > 0 || pump->held_len > 0) && hold(pump, send))
+        return;
+    send_now(pump, &send->path, send->datagram);
+}
+
+void pump_drain(struct pump *pump)
+{
+    struct ike_action action;
+    while (ike_next(pump->engine, &action)) {
+        switch ((enum ike_action_kind)action.kind) {
+        case IKE_SEND:
+            do_send(pump, &action.send);
+            break;
+        case IKE_ESP_ADD:
+            add_child(pump, &action.esp_add);
+            secret_wipe(&action.esp_add, sizeof(action.esp_add));
+            break;
+        case IKE_ESP_DEL:
+            delete_child(pump, &action.esp_del);
+            break;
+        case IKE_ESP_MOVE:
+            move_children(pump, &action.net);
+            break;
+        case IKE_NET_UP:
+            network(pump, IPC_NET_UP, &action.net);
+            break;
+        case IKE_NET_DOWN:
+            network(pump, IPC_NET_DOWN, &action.net);
+            break;
+        case IKE_ASK:
+            ask(pump, action.ask);
+            break;
+        case IKE_EVENT:
+            event(pump, &action.event);
+            break;
+        }
+    }
+}

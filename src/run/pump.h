@@ -1,0 +1,53 @@
+/* pump: what the engine wants done, handed to whoever does it.
+ *
+ * SEND to the UDP sockets; ESP_ADD, ESP_DEL and ESP_MOVE to esp; ASK to keys; NET_UP, NET_DOWN and
+ * EVENT to the monitor. After an ESP_ADD every datagram is held back until esp has confirmed the
+ * SA (at most 50 ms), because the peer may send its first packet as soon as it has our answer, and
+ * nobody repeats a lost one. The caller feeds the engine a batch, calls pump_drain() after each
+ * call into it, and pump_settle() after the batch: so a batch of handshakes waits once.
+ */
+#ifndef SHRIKE_RUN_PUMP_H
+#define SHRIKE_RUN_PUMP_H
+
+#include "run/internal.h"
+#include "run/outbox.h"
+
+enum { PUMP_FACTS = 1024, PUMP_HELD_OCTETS = 1 << 20 };
+
+struct pump {
+    struct ike_engine *engine;
+    const struct conf *conf;
+    const struct run_sockets *sockets;
+    int keys_fd, esp_fd, monitor_fd;
+    uint32_t generation;
+    struct outbox outbox; /* to the monitor */
+    uint64_t lost_events;
+    uint32_t questions;   /* asked of keys, not yet answered */
+    uint32_t unconfirmed; /* ESP_ADD without an answer */
+    bool esp_gone, keys_gone;
+    bool forwards_network; /* set by pump_init(): NET_UP and NET_DOWN concern the monitor */
+    /* Datagrams held back, each a struct held and its octets. */
+    uint8_t *held;
+    size_t held_len;
+    /* What esp said while we waited for it to confirm. */
+    struct esp_fact facts[PUMP_FACTS];
+    size_t fact_count;
+    struct ipc_message message; /* scratch */
+};
+
+/* Descriptors, engine and generation are set by the caller. */
+void pump_init(struct pump *pump);
+void pump_drain(struct pump *pump);
+/* Waits for esp where needed, sends what was held, and gives the engine esp's facts. */
+void pump_settle(struct pump *pump);
+/* Reads what esp has to say; the facts are handed on by pump_settle(). */
+void pump_read_esp(struct pump *pump);
+/* All of the engine's SAs and its counters, as messages to the monitor. */
+void pump_report(struct pump *pump, uint32_t serial);
+
+/* From the engine's words to the data plane's (child.c). */
+void run_child_config(const struct ike_child *child, const struct conf *conf, uint32_t generation,
+                      struct esp_sa_config *out);
+void run_child_suite(const struct ike_child *child, char text[static IPC_SUITE_TEXT]);
+
+#endif

@@ -128,8 +128,8 @@ part_rows()
 {
     local auth outside between label
     mkdir -p "$LAB_DIR/pki"
-    on server sh -c 'cd "$2" && "$1" pki ca && "$1" pki issue server.example.org &&
-        "$1" pki issue client@example.org' pki "$SHRIKE" "$LAB_DIR/pki" >"$(logfile pki)" 2>&1 ||
+    on server sh -c 'cd "$2" && "$1" pki ca --name "Lab CA" --out . && "$1" pki issue gateway server.example.org --ca . --out . &&
+        "$1" pki issue client client@example.org --ca . --out .' pki "$SHRIKE" "$LAB_DIR/pki" >"$(logfile pki)" 2>&1 ||
         fail 'shrike pki' "$(tail -n 1 "$(logfile pki)")"
     while read -r auth outside between; do
         [ -n "$auth" ] || continue

@@ -1,0 +1,106 @@
+#include "sim.h"
+
+void sim_psk(struct sim_host *host, const struct sim_host *peer, const char *psk)
+{
+    for (size_t i = 0; i < SIM_PSKS; i++) {
+        if (host->psk[i])
+            continue;
+        host->psk[i] = psk;
+        if (peer)
+            host->psk_peer[i] = peer->conf.local_id;
+        return;
+    }
+    fail_msg("too many shared keys");
+}
+
+static const char *find_psk(const struct sim_host *host, const struct identity *peer)
+{
+    for (size_t i = 0; i < SIM_PSKS && host->psk[i]; i++)
+        if (host->psk_peer[i].type == IDENTITY_NONE || peer->type == IDENTITY_NONE ||
+            identity_equal(&host->psk_peer[i], peer))
+            return host->psk[i];
+    return NULL;
+}
+
+static int psk_mac(const char *psk, uint16_t prf, const uint8_t *octets, size_t len, uint8_t *out)
+{
+    struct bytes key = {(const uint8_t *)psk, strlen(psk)};
+    return auth_psk(suite_prf(prf), key, (struct bytes){octets, len}, out);
+}
+
+static int verify_psk(const struct sim_host *host, const struct ike_ask *ask)
+{
+    uint8_t mac[64];
+    const char *psk = find_psk(host, &ask->peer);
+    const struct prf_alg *alg = suite_prf(ask->prf);
+    assert_non_null(alg);
+    if (!psk)
+        return ERR_UNKNOWN_PEER;
+    assert_int_equal(psk_mac(psk, ask->prf, ask->peer_octets, ask->peer_len, mac), 0);
+    bool same = ask->peer_auth_len == alg->len && memcmp(mac, ask->peer_auth, alg->len) == 0;
+    return same ? 0 : ERR_AUTH;
+}
+
+static int admit(struct sim_host *host, const struct ike_ask *ask, struct ike_answer *answer)
+{
+    uint8_t ip4[4] = {10, 99, 0, 0}, ip6[16] = {0xfd, 0, 0, 0x99};
+    if (host->admit)
+        return host->admit;
+    host->leases++;
+    host->next_lease++;
+    ip4[2] = ip6[14] = (uint8_t)(host->next_lease >> 8);
+    ip4[3] = ip6[15] = (uint8_t)host->next_lease;
+    if (ask->ask_ip4)
+        answer->ip4 = ip_from_octets(4, ip4);
+    if (ask->ask_ip6)
+        answer->ip6 = ip_from_octets(6, ip6);
+    char text[IDENTITY_TEXT];
+    snprintf(answer->peer_name, sizeof(answer->peer_name), "%.40s",
+             identity_print(&ask->peer, text));
+    return 0;
+}
+
+static int make_auth(const struct sim_host *host, const struct ike_ask *ask,
+                     struct ike_answer *answer)
+{
+    size_t len = 0;
+    struct bytes octets = {ask->own_octets, ask->own_len};
+    if (ask->method != AUTH_SHARED_KEY) {
+        if (!host->key)
+            return ERR_NOT_FOUND;
+        int err = sign(host->key, (enum sign_scheme)ask->scheme, octets, answer->auth, &len);
+        answer->auth_len = (uint16_t)len;
+        return err;
+    }
+    const char *psk = find_psk(host, &ask->peer);
+    if (!psk)
+        return ERR_UNKNOWN_PEER;
+    answer->auth_len = suite_prf(ask->prf)->len;
+    return psk_mac(psk, ask->prf, octets.at, octets.len, answer->auth);
+}
+
+void sim_keys_ask(struct sim_host *host, const struct ike_ask *ask)
+{
+    if (ask->want & IKE_WANT_RELEASE) {
+        SIM_CHECK(host->sim, host->leases > 0, "%s gives back what it has not", host->name);
+        host->leases--;
+        return;
+    }
+    if (!host->last_ask)
+        host->last_ask = malloc(sizeof(*ask));
+    assert_non_null(host->last_ask);
+    *host->last_ask = *ask;
+    if (host->keys_silent)
+        return;
+    struct ike_answer *answer = calloc(1, sizeof(*answer));
+    assert_non_null(answer);
+    answer->ticket = ask->ticket;
+    if (ask->want & IKE_WANT_VERIFY_PSK)
+        answer->result = verify_psk(host, ask);
+    if (answer->result == 0 && (ask->want & IKE_WANT_ADMIT))
+        answer->result = admit(host, ask, answer);
+    if (answer->result == 0 && (ask->want & IKE_WANT_SIGN))
+        answer->result = make_auth(host, ask, answer);
+    time_us delay = 50 + sim_below(&host->sim->network_state, 2000);
+    sim_schedule(host->sim, host->sim->now + delay, SIM_ANSWER, host, answer);
+}

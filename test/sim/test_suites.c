@@ -1,0 +1,94 @@
+/* Every cipher, integrity, PRF and key exchange at least once, for IKE and for ESP, with a rekey of
+ * both kinds each. */
+#include "pair.h"
+
+static const char *const ciphers[] = {"aes128gcm16",   "aes256gcm16",   "chacha20poly1305",
+                                      "aes128-sha256", "aes256-sha256", "aes128-sha384",
+                                      "aes256-sha384", "aes128-sha512", "aes256-sha512"};
+static const char *const prfs[] = {"prfsha256", "prfsha384", "prfsha512"};
+static const char *const groups[] = {"x25519", "x448",     "ecp256",   "ecp384",
+                                     "ecp521", "modp2048", "modp3072", "modp4096"};
+
+static void run(const char *cipher, const char *prf, const char *group, const char *sn)
+{
+    char ike[96], esp[96];
+    struct pair p = pair_make();
+    snprintf(ike, sizeof(ike), "%s-%s-%s", cipher, prf, group);
+    snprintf(esp, sizeof(esp), "%s-%s%s", cipher, group, sn);
+    sim_proposals(p.client, ike, esp);
+    sim_proposals(p.gateway, ike, esp);
+    p.client->conf.esn = p.gateway->conf.esn = *sn == 0;
+    pair_up(&p);
+    uint32_t first = pair_child(p.client)->spi_in;
+    assert_int_equal(pair_child(p.client)->esn, *sn == 0);
+    assert_int_equal(pair_child(p.client)->ke, 0);
+    assert_int_equal(sim_command(p.gateway, IKE_REKEY_CHILD, 0), 0);
+    sim_run(p.sim, 2 * TIME_SECOND);
+    sim_check_pair(p.sim, p.client, p.gateway);
+    assert_int_not_equal(pair_child(p.client)->spi_in, first);
+    assert_int_not_equal(pair_child(p.client)->ke, 0);
+    assert_int_equal(sim_command(p.client, IKE_REKEY_IKE, 0), 0);
+    sim_run(p.sim, 2 * TIME_SECOND);
+    sim_check_pair(p.sim, p.client, p.gateway);
+    assert_int_equal(sim_events(p.client, IKE_EVENT_REKEYED_IKE), 1);
+    assert_int_equal(sim_command(p.client, IKE_CHECK, 0), 0); /* the new IKE SA's keys work */
+    sim_run(p.sim, TIME_SECOND);
+    sim_check_pair(p.sim, p.client, p.gateway);
+    pair_end(&p);
+}
+
+static void test_ciphers(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(ciphers); i++)
+        run(ciphers[i], prfs[i % ARRAY_LEN(prfs)], "x25519", i % 2 ? "-noesn" : "");
+}
+
+static void test_prfs(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(prfs); i++) {
+        run("aes256gcm16", prfs[i], "x25519", "");
+        run("aes256-sha512", prfs[i], "ecp256", "");
+    }
+}
+
+static void test_groups(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(groups); i++)
+        run("aes256gcm16", "prfsha384", groups[i], "");
+}
+
+/* Our own preference decides, over all proposals of the peer. */
+static void test_preference(void **state)
+{
+    (void)state;
+    struct pair p = pair_make();
+    struct bytes bad;
+    sim_proposals(p.client, "aes128gcm16-prfsha256-x25519", "aes128gcm16-aes256gcm16");
+    assert_int_equal(suite_parse("aes256gcm16-prfsha384-ecp256-x25519", PROTOCOL_IKE,
+                                 &p.client->conf.ike[1], &bad),
+                     0);
+    p.client->conf.ike_count = 2;
+    sim_proposals(p.gateway, "aes256gcm16-aes128gcm16-prfsha384-prfsha256-x25519-ecp256",
+                  "aes256gcm16-aes128gcm16");
+    pair_up(&p);
+    struct sim_view view;
+    sim_view(p.gateway, &view);
+    assert_int_equal(proposal_find(&view.last.suite, TRANSFORM_ENCR)->key_bits, 256);
+    assert_int_equal(proposal_find(&view.last.suite, TRANSFORM_PRF)->id, 6);
+    assert_int_equal(pair_child(p.gateway)->encr_bits, 256);
+    pair_end(&p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ciphers),
+        cmocka_unit_test(test_prfs),
+        cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_preference),
+    };
+    return cmocka_run_group_tests(tests, pair_group_start, pair_group_end);
+}

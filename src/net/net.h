@@ -41,8 +41,16 @@ int net_udp_open(const struct ip *ip, uint16_t port_500, uint16_t port_natt, uin
 void net_udp_close(struct net_udp_group *group);
 int net_raw_open(uint8_t family, uint32_t mark,
                  char why[static NET_WHY]) MUST_USE; /* descriptor of a raw ESP socket */
+/* Raw ESP sockets, one a worker, each seeing only the packets whose spi % workers is its own. */
+struct net_raw_group {
+    int worker[NET_WORKERS_MAX]; /* -1 where there is none */
+};
+int net_raw_open_group(uint8_t family, uint16_t workers, uint32_t mark, struct net_raw_group *out,
+                       char why[static NET_WHY]) MUST_USE;
+void net_raw_close(struct net_raw_group *group);
 
-/* One datagram with its addresses. 0 with *len set, ERR_AGAIN, or ERR_SYSTEM. */
+/* One datagram with its addresses. 0 with *len set, ERR_AGAIN, or ERR_SYSTEM. Call it until it says
+ * ERR_AGAIN: the kernel may hand over several at once, and poll() does not know of the rest. */
 int net_receive(int fd, uint8_t *buffer, size_t cap, size_t *len, struct endpoint *local,
                 struct endpoint *remote, uint32_t *interface) MUST_USE;
 int net_send(int fd, struct bytes a, struct bytes b, const struct endpoint *local,

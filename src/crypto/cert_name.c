@@ -3,6 +3,7 @@
 
 #include <openssl/objects.h>
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -206,6 +207,20 @@ static bool value_octet(const char **text, char *out)
     return at[1] != '\0';
 }
 
+/* By short or long name or dotted OID; short names in any case. */
+static int attribute_nid(char *key)
+{
+    if (strcasecmp(key, "E") == 0 || strcasecmp(key, "email") == 0)
+        return NID_pkcs9_emailAddress;
+    int nid = OBJ_txt2nid(key);
+    for (char *c = key; nid == NID_undef && *c; c++)
+        *c = (char)toupper((unsigned char)*c);
+    if (nid == NID_undef)
+        nid = OBJ_sn2nid(key);
+    ERR_clear_error();
+    return nid;
+}
+
 /* `CN=value` up to the next comma that is not escaped. */
 static bool read_part(const char **text, struct dn_part *part)
 {
@@ -217,9 +232,7 @@ static bool read_part(const char **text, struct dn_part *part)
     if (key_len == 0 || key_len >= sizeof(key) || *equals != '=')
         return false;
     snprintf(key, sizeof(key), "%.*s", (int)key_len, at);
-    part->nid = strcasecmp(key, "E") == 0 || strcasecmp(key, "email") == 0 ? NID_pkcs9_emailAddress
-                                                                           : OBJ_txt2nid(key);
-    ERR_clear_error();
+    part->nid = attribute_nid(key);
     if (part->nid == NID_undef)
         return false;
 

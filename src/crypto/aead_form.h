@@ -48,6 +48,7 @@ struct aead_slot {
 struct aead_engine {
     void *mb;     /* IMB_MGR, or NULL where ipsec-mb is absent or brings nothing */
     void *mb_ctx; /* its scratch */
+    bool few;     /* jobs also for few messages, where libcrypto is faster: tests want that */
     struct aead_slot slots[AEAD_CACHE];
 };
 

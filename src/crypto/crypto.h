@@ -161,7 +161,8 @@ const struct kex_alg *kex_alg(const struct kex *kex);
 /* Writes alg->public_len octets. */
 void kex_public(const struct kex *kex, uint8_t *out);
 /* The peer's value, as in the KE payload; refuses (ERR_KE) wrong length, points off the curve, 0,
- * 1, p-1, >= p, and with X25519 and X448 an all-zero secret. secret receives alg->secret_len octets. */
+ * 1, p-1, >= p, and with X25519 and X448 an all-zero secret. secret receives alg->secret_len
+ * octets. */
 int kex_derive(const struct kex *kex, struct bytes peer,
                uint8_t secret[static KEX_SECRET_MAX]) MUST_USE;
 void kex_free(struct kex *kex); /* wipes; NULL is fine */
@@ -229,8 +230,9 @@ int cert_parse(struct bytes der, struct cert **out) MUST_USE; /* ERR_CERT_PARSE 
 /* All certificates of a PEM text, leaf first, as they stand; returns how many or a negative error.
  */
 int cert_parse_pem(struct bytes pem, struct cert **out, size_t max) MUST_USE;
-/* Key, certificate and further chain of a PKCS#12 file; returns how many certificates. ERR_INTEGRITY:
- * the passphrase is wrong; ERR_UNSUPPORTED: encrypted by something that libcrypto no longer has. */
+/* Key, certificate and further chain of a PKCS#12 file; returns how many certificates.
+ * ERR_INTEGRITY: the passphrase is wrong; ERR_UNSUPPORTED: encrypted by something that libcrypto no
+ * longer has. */
 int cert_parse_p12(struct bytes p12, const char *passphrase, struct private_key **key,
                    struct cert **out, size_t max) MUST_USE;
 void cert_free(struct cert *cert);

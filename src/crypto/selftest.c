@@ -307,6 +307,7 @@ static void init(void)
         log_error("the crypto library could not be set up");
         return;
     }
+    engine->few = true;
     failing = find_failing(engine);
     aead_engine_free(engine);
     if (failing != NULL)

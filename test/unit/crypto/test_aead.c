@@ -277,7 +277,7 @@ static void many_keys(struct aead_engine *engine, enum backend b, struct aead *k
 
 /* Any mix in one call, some of it forged: exactly the forged ones fail. `runs` neighbours have the
  * same key. */
-static void mixed_batch(enum backend b, size_t runs)
+static void mixed_batch(enum backend b, size_t runs, bool few)
 {
     struct aead_engine *engine = engine_make(b);
     struct aead *keys[KEYS];
@@ -285,6 +285,7 @@ static void mixed_batch(enum backend b, size_t runs)
     struct aead_op *ops = calloc(MANY, sizeof(*ops));
 
     assert_true(packets != NULL && ops != NULL);
+    engine->few = few;
     many_keys(engine, b, keys);
     for (size_t i = 0; i < MANY; i++) {
         const struct aead *key = keys[i / runs % KEYS];
@@ -318,9 +319,11 @@ static void batches(void **state)
 {
     (void)state;
     for (enum backend b = 0; b < COMPACT; b++) {
-        mixed_batch(b, 1);
-        mixed_batch(b, 5);
-        mixed_batch(b, MANY);
+        for (size_t few = 0; few < 2; few++) {
+            mixed_batch(b, 1, few);
+            mixed_batch(b, 5, few);
+            mixed_batch(b, MANY, few);
+        }
     }
 }
 

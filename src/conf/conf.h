@@ -193,6 +193,8 @@ int conf_control_path(const struct conf *conf, char path[static CONF_PATH_MAX]) 
 const char *conf_psk_weakness(struct bytes psk);
 /* The word nearest to what was typed, or NULL when none is near: "did you mean". */
 const char *conf_closest(const char *typed, const char *const *words, size_t count);
+/* 90, 30s, 1h30m to seconds. */
+bool conf_duration(const char *text, uint64_t *seconds);
 /* The commented default file of a kind, malloc'ed. */
 char *conf_default_text(bool gateway);
 

@@ -85,8 +85,7 @@ void parser_finish(struct parser *p);
 /* Applies a row's default to conf. */
 void option_default(struct parser *p, const struct option *o);
 
-/* 90, 30m, 1h30m, 2d -> seconds; 4096, 64K, 4G -> octets (1024) or packets (1000). */
-bool unit_duration(const char *text, uint64_t *out);
+/* 4096, 64K, 4G -> octets (step 1024) or packets (1000). */
 bool unit_size(const char *text, unsigned step, uint64_t *out);
 
 /* setters (value.c, list.c) */

@@ -36,7 +36,7 @@ static uint64_t seconds_of(char unit)
     }
 }
 
-bool unit_duration(const char *text, uint64_t *out)
+bool conf_duration(const char *text, uint64_t *out)
 {
     uint64_t sum = 0, n, last = UINT64_MAX;
     if (digits(&text, &n) && !*text) {

@@ -239,7 +239,7 @@ void set_number(struct parser *p, const struct option *o, void *to, char *value)
 void set_duration(struct parser *p, const struct option *o, void *to, char *value)
 {
     uint64_t v = 0;
-    bool read = unit_duration(value, &v);
+    bool read = conf_duration(value, &v);
     store_ranged(p, o, to, value, read, v, "a time such as 30s, 10m or 1h30m,");
 }
 

@@ -1,0 +1,297 @@
+/* status: fetching and printing. */
+#include "cli/verbs.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { INSTANCES = 32 };
+
+void print_established(const char *name, const json_t *event, const char *host)
+{
+    const json_t *t = json_object_get(event, "tunnel_status");
+    const json_t *child = json_array_get(json_object_get(t, "children"), 0);
+    const char *remote = text_of(t, "remote"), *ip4 = text_of(t, "ip4"), *ip6 = text_of(t, "ip6");
+    double ms = json_object_get(event, "elapsed_ms") ? real_of(event, "elapsed_ms")
+                                                     : real_of(t, "established_ms");
+    uint64_t messages = number_of(event, "messages");
+    if (!messages)
+        messages = number_of(t, "messages");
+    printf("%s: %s %s (%s) in %.1f ms and %llu messages", name,
+           json_is_true(json_object_get(event, "already")) ? "is connected already to"
+                                                           : "connected to",
+           host, *remote ? remote : text_of(event, "remote"), ms, (unsigned long long)messages);
+    if (*ip4 || *ip6)
+        printf(", address %s%s%s", ip4, *ip4 && *ip6 ? " " : "", ip6);
+    printf(", IKE %s", text_of(t, "suite"));
+    if (child)
+        printf(", ESP %s%s", text_of(child, "suite"),
+               json_is_true(json_object_get(t, "udp")) ? " in UDP" : "");
+    printf("\n");
+    fflush(stdout);
+}
+
+/* ---- text ---- */
+
+static void print_list(const char *head, const json_t *list)
+{
+    size_t i;
+    const json_t *v;
+    if (!json_array_size(list))
+        return;
+    printf("%s", head);
+    json_array_foreach(list, i, v) printf("%s%s", i ? ", " : " ", json_string_value(v));
+}
+
+static void print_child(const json_t *c, bool udp)
+{
+    char in[32], out[32];
+    const json_t *drops = json_object_get(c, "drops");
+    printf("  ESP   %s%s%s%s, in %s (%llu packets), out %s (%llu packets)\n", text_of(c, "suite"),
+           *text_of(c, "ke") ? " " : "", text_of(c, "ke"), udp ? " in UDP" : "",
+           print_octets(number_of(c, "in_bytes"), in),
+           (unsigned long long)number_of(c, "in_packets"),
+           print_octets(number_of(c, "out_bytes"), out),
+           (unsigned long long)number_of(c, "out_packets"));
+    uint64_t replay = number_of(drops, "replay"), integrity = number_of(drops, "integrity"),
+             source = number_of(drops, "source");
+    if (replay || integrity || source)
+        printf("        dropped: %llu replayed, %llu not authentic, %llu with a wrong source\n",
+               (unsigned long long)replay, (unsigned long long)integrity,
+               (unsigned long long)source);
+}
+
+static void print_nat(const json_t *t)
+{
+    static const struct {
+        const char *word, *text;
+    } table[] = {{"local", ", NAT before us"},
+                 {"remote", ", NAT before the peer"},
+                 {"both", ", NAT on both sides"}};
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        if (!strcmp(text_of(t, "nat"), table[i].word))
+            printf("%s", table[i].text);
+    }
+}
+
+/* One tunnel at length: what a client has. */
+static void print_tunnel(const json_t *t)
+{
+    char span[32];
+    size_t i;
+    const json_t *c, *rekeys = json_object_get(t, "rekeys");
+    printf("  peer  %s at %s", text_of(t, "peer_id"), text_of(t, "remote"));
+    print_nat(t);
+    printf("\n");
+    if (*text_of(t, "ip4") || *text_of(t, "ip6"))
+        printf("  addr  %s%s%s\n", text_of(t, "ip4"), *text_of(t, "ip4") ? " " : "",
+               text_of(t, "ip6"));
+    printf("  IKE   %s, %s", text_of(t, "suite"), text_of(t, "state"));
+    if (json_object_get(t, "age_s"))
+        printf(" for %s", print_span(number_of(t, "age_s"), span));
+    if (json_object_get(t, "rekey_in_s"))
+        printf(", next rekey in %s", print_span(number_of(t, "rekey_in_s"), span));
+    printf(", rekeyed %llu (IKE) %llu (ESP)\n", (unsigned long long)number_of(rekeys, "ike"),
+           (unsigned long long)number_of(rekeys, "child"));
+    json_array_foreach(json_object_get(t, "children"), i, c)
+        print_child(c, json_is_true(json_object_get(t, "udp")));
+}
+
+static void sum_traffic(const json_t *t, uint64_t *in, uint64_t *out)
+{
+    size_t i;
+    const json_t *c;
+    *in = *out = 0;
+    json_array_foreach(json_object_get(t, "children"), i, c)
+    {
+        *in += number_of(c, "in_bytes");
+        *out += number_of(c, "out_bytes");
+    }
+}
+
+/* Many tunnels as a table: what a gateway has. */
+static void print_table(const json_t *tunnels)
+{
+    size_t i;
+    const json_t *t;
+    printf("  %s%-24s %-22s %-16s %-9s %9s %9s  %s%s\n", bold(), "PEER", "FROM", "ADDRESS", "SINCE",
+           "IN", "OUT", "ALGORITHMS", plain());
+    json_array_foreach(tunnels, i, t)
+    {
+        uint64_t in, out;
+        char a[32], b[32], span[32];
+        sum_traffic(t, &in, &out);
+        const char *peer = *text_of(t, "peer") ? text_of(t, "peer") : text_of(t, "peer_id");
+        const char *ip = *text_of(t, "ip4") ? text_of(t, "ip4") : text_of(t, "ip6");
+        bool up = !strcmp(text_of(t, "state"), "established");
+        printf("  %-24s %-22s %-16s %-9s %9s %9s  %s\n", peer, text_of(t, "remote"), ip,
+               up ? print_span(number_of(t, "age_s"), span) : text_of(t, "state"),
+               print_octets(in, a), print_octets(out, b), text_of(t, "suite"));
+    }
+}
+
+static void print_pools(const json_t *status)
+{
+    size_t i;
+    const json_t *p;
+    json_array_foreach(json_object_get(status, "pools"), i, p)
+        printf("%s %s %llu of %llu", i ? "," : "  pool", text_of(p, "prefix"),
+               (unsigned long long)number_of(p, "used"), (unsigned long long)number_of(p, "size"));
+    if (json_array_size(json_object_get(status, "pools")))
+        printf(" in use\n");
+}
+
+static void print_event_line(const char *head, const json_t *event)
+{
+    char when[32] = "";
+    time_t at = (time_t)number_of(event, "time");
+    struct tm tm;
+    if (at && localtime_r(&at, &tm))
+        strftime(when, sizeof when, "%d %b %H:%M:%S ", &tm);
+    printf("  %s%s%s %s%s%s%s\n", red(), head, plain(), when, text_of(event, "remote"),
+           *text_of(event, "remote") ? ": " : "",
+           *text_of(event, "text") ? text_of(event, "text") : text_of(event, "error"));
+}
+
+/* Counters named drop_* that are not zero. */
+static void print_drops(const json_t *status)
+{
+    const char *name;
+    const json_t *part, *value;
+    const char *part_name;
+    bool some = false;
+    json_object_foreach((json_t *)(uintptr_t)json_object_get(status, "counters"), part_name, part)
+    {
+        json_object_foreach((json_t *)(uintptr_t)part, name, value)
+        {
+            if (strncmp(name, "drop_", 5) || json_integer_value(value) <= 0)
+                continue;
+            printf("%s %s.%s %lld", some ? "," : "  drops", part_name, name + 5,
+                   (long long)json_integer_value(value));
+            some = true;
+        }
+    }
+    if (some)
+        printf("\n");
+}
+
+void print_status(const json_t *status)
+{
+    char span[32];
+    size_t i;
+    const json_t *v, *tunnels = json_object_get(status, "tunnels");
+    const char *state = text_of(status, "state");
+    bool gateway = !strcmp(text_of(status, "role"), "gateway");
+    bool good = !strcmp(state, "established") || !strcmp(state, "serving");
+    time_t now = time(NULL), since = (time_t)number_of(status, "since");
+    uint64_t count = json_object_get(status, "tunnel_count") ? number_of(status, "tunnel_count")
+                                                             : json_array_size(tunnels);
+    printf("%s%s%s  %s%s%s  running for %s", bold(), text_of(status, "name"), plain(),
+           good ? green() : red(), state, plain(),
+           print_span(now > since ? (uint64_t)(now - since) : 0, span));
+    if (gateway)
+        printf("  %llu tunnel%s", (unsigned long long)count, count == 1 ? "" : "s");
+    printf("\n");
+    if (gateway && count)
+        print_table(tunnels);
+    json_array_foreach(gateway ? NULL : tunnels, i, v) print_tunnel(v);
+    printf("  dev   %s", text_of(status, "interface"));
+    if (number_of(status, "mtu"))
+        printf(", MTU %llu", (unsigned long long)number_of(status, "mtu"));
+    print_list(", DNS", json_object_get(status, "dns"));
+    print_list(", listening on", json_object_get(status, "listen"));
+    printf("\n");
+    print_pools(status);
+    print_drops(status);
+    if (!good && json_object_get(status, "last_error"))
+        print_event_line("last failure", json_object_get(status, "last_error"));
+    json_array_foreach(json_object_get(status, "refused"), i, v)
+    {
+        if (i < 5)
+            print_event_line("refused", v);
+    }
+    json_array_foreach(json_object_get(status, "warnings"), i, v)
+        printf("  %swarning%s %s\n", red(), plain(), json_string_value(v));
+}
+
+/* ---- the verb ---- */
+
+/* The statuses asked for, as an array; NULL with *code set. */
+static json_t *fetch(const struct use *use, int *code)
+{
+    struct place all[INSTANCES];
+    size_t count = 1;
+    bool named = use->words > 0;
+    if (named) {
+        if ((*code = place_find(use, use->word[0], &all[0])))
+            return NULL;
+    } else {
+        count = place_list(all, INSTANCES);
+    }
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++) {
+        int err = 0;
+        struct ctl_call *call =
+            named ? place_connect(&all[i], code) : ctl_connect(all[i].socket, &err);
+        if (err == ERR_PERMISSION)
+            *code = say_failed(EXIT_PERMISSION, "try with sudo", "%s may not be asked by this user",
+                               all[i].name);
+        json_t *status = call ? place_status(call, &all[i], code) : NULL;
+        if (status)
+            json_array_append_new(list, status);
+        ctl_hang_up(call);
+    }
+    if (!json_array_size(list) && !*code && !use_option(use, "json"))
+        *code = say_failed(EXIT_NOT_RUNNING, "start one: shrike up NAME, or shrike gateway",
+                           "nothing is running (no control socket answers in %s)", conf_run_dir());
+    return list;
+}
+
+static void print_json(json_t *list, bool watch)
+{
+    bool lines = watch;
+    json_t *whole = json_array_size(list) == 1
+                        ? json_incref(json_array_get(list, 0))
+                        : json_pack("{s:i, s:O}", "version", 1, "instances", list);
+    json_dumpf(whole, stdout, lines ? JSON_COMPACT : JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+    printf("\n");
+    json_decref(whole);
+}
+
+static int show_once(const struct use *use, bool watch)
+{
+    int code = 0;
+    size_t i;
+    const json_t *status;
+    json_t *list = fetch(use, &code);
+    if (watch && isatty(STDOUT_FILENO) && !use_option(use, "json"))
+        printf("\033[H\033[2J");
+    if (list && use_option(use, "json")) {
+        print_json(list, watch);
+        if (!json_array_size(list) && !code)
+            code = EXIT_NOT_RUNNING;
+    } else {
+        json_array_foreach(list, i, status) print_status(status);
+    }
+    json_decref(list);
+    fflush(stdout);
+    return code;
+}
+
+int verb_status(const struct use *use)
+{
+    const char *dir = use_option(use, "run-dir"), *interval = use_option(use, "interval");
+    uint64_t seconds = 1;
+    if (dir)
+        setenv("SHRIKE_RUN_DIR", dir, 1);
+    if (interval && (!conf_duration(interval, &seconds) || !seconds || seconds > 3600))
+        return say_usage(use->verb, "--interval \"%s\" is no time from 1s to 1h", interval);
+    int code = show_once(use, use_option(use, "watch"));
+    while (use_option(use, "watch") && !code) {
+        sleep((unsigned)seconds);
+        code = show_once(use, true);
+    }
+    return code;
+}

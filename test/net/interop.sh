@@ -215,9 +215,9 @@ rekey_by()
     if [ "$1" = strongswan ]; then
         sswan_rekey "$peer" "$2"
     elif [ "$role" = initiator ]; then
-        shrike_rekey "$client" "$2" peer
+        shrike_rekey "$client" "$2"
     else
-        shrike_rekey "$server" "$2" client@example.org
+        shrike_rekey "$server" "$2"
     fi
 }
 

@@ -96,6 +96,11 @@ lab_keep()
     local status=$?
     if [ -n "${LAB_KEEP:-}" ]; then
         mkdir -p "$LAB_KEEP"
+        local name
+        for name in "${!HOST_PID[@]}"; do
+            on "$name" sh -c 'cat /run/shrike/*.log' >"$(logfile "$name-client")" 2>/dev/null
+            on "$name" sh -c 'cat /etc/shrike/*.conf' >"$(logfile "$name-conf")" 2>/dev/null
+        done
         (cd "$LAB_DIR" && find . -xdev -type f -size -20M ! -path './host/*' -print0 |
             tar --null -cf - -T - 2>/dev/null) | tar -C "$LAB_KEEP" -xf -
     fi

@@ -120,6 +120,7 @@ shrike_up()
     on "$1" timeout 60 "$SHRIKE" up /etc/shrike/peer.conf --wait >"$(logfile "$1-up")" 2>&1 && return 0
     local status=$?
     tail -n 5 "$(logfile "$1-up")"
+    on "$1" sh -c 'tail -n 3 /run/shrike/peer.log' 2>/dev/null
     return $status
 }
 
@@ -130,7 +131,7 @@ shrike_down()
 
 shrike_rekey()
 {
-    on "$1" timeout 20 "$SHRIKE" rekey ${3:-} "--$2"
+    on "$1" timeout 30 "$SHRIKE" rekey "--$2"
 }
 
 shrike_stop()

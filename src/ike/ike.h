@@ -287,7 +287,8 @@ void ike_walk(const struct ike_engine *engine,
     X(retransmitted, "requests sent again")                                                        \
     X(established, "IKE SAs established")                                                          \
     X(refused, "handshakes refused")                                                               \
-    X(failed, "handshakes that failed")
+    X(failed, "handshakes that failed")                                                            \
+    X(illegal_moves, "state changes that must not happen: a fault in the program")
 struct ike_counters {
 #define X(name, help) uint64_t name;
     IKE_COUNTER_LIST(X)

@@ -1,0 +1,534 @@
+#include <string.h>
+
+#include "ike/internal.h"
+
+/* CREATE_CHILD_SA for a child: new or in place of an old one (RFC 7296 1.3.1, 1.3.3, 2.8), both
+ * roles, and what IKE_AUTH shares with it. */
+
+int create_negotiation(struct ike_engine *e, struct negotiation *n, uint16_t group)
+{
+    random_fill(e->setup.random, n->nonce_own, NONCE_LEN);
+    if (group == 0)
+        return 0;
+    const struct kex_alg *alg = suite_kex(group);
+    return alg ? kex_create(alg, e->setup.random, &n->kex) : ERR_UNSUPPORTED;
+}
+
+void create_negotiation_free(struct negotiation *n)
+{
+    kex_free(n->kex);
+    n->kex = NULL;
+}
+
+struct creation *creation_create(struct ike_engine *e, uint16_t group)
+{
+    struct creation *c = slab_take(&e->creation_slab);
+    if (!c)
+        return NULL;
+    c->group = group;
+    if (create_negotiation(e, &c->n, group) < 0)
+        creation_free(e, &c);
+    return c;
+}
+
+/* ---- the child part of a message, IKE_AUTH included */
+
+/* A client that has not got its addresses yet cannot name them. */
+static size_t offered_local(const struct ike_engine *e, const struct sa *sa,
+                            struct selector out[static CONF_SELECTORS])
+{
+    const struct conf_tunnel *conf = e->conf;
+    const struct tunnel *t = sa->tunnel;
+    bool unknown = t->initiator && conf->local_ts_count == 0 && !t->ip4.family && !t->ip6.family;
+    size_t n = 0;
+    if (!unknown || !(conf->request_ip4 || conf->request_ip6))
+        return policy_local(e, sa, out);
+    if (conf->request_ip4)
+        out[n++] = selector_any(4);
+    if (conf->request_ip6)
+        out[n++] = selector_any(6);
+    return n;
+}
+
+static void offered_ts(const struct ike_engine *e, const struct sa *sa, const struct child *rekeyed,
+                       struct selector *local, size_t *local_count, struct selector *remote,
+                       size_t *remote_count)
+{
+    if (!rekeyed) {
+        *local_count = offered_local(e, sa, local);
+        *remote_count = policy_remote(e, sa, remote);
+        return;
+    }
+    *local_count = rekeyed->local_count;
+    *remote_count = rekeyed->remote_count;
+    memcpy(local, rekeyed->selectors, *local_count * sizeof(*local));
+    memcpy(remote, rekeyed->selectors + *local_count, *remote_count * sizeof(*remote));
+}
+
+void create_offer_ts(struct ike_engine *e, const struct sa *sa, const struct child *rekeyed,
+                     struct wire_builder *b)
+{
+    struct selector local[CONF_SELECTORS], remote[CONF_SELECTORS];
+    size_t local_count, remote_count;
+    offered_ts(e, sa, rekeyed, local, &local_count, remote, &remote_count);
+    wire_put_ts(b, PAYLOAD_TSi, local, local_count);
+    wire_put_ts(b, PAYLOAD_TSr, remote, remote_count);
+}
+
+static int read_ts(struct ike_engine *e, const struct wire_chain *chain, int *count_i, int *count_r)
+{
+    const struct wire_payload_view *i = wire_find(chain, PAYLOAD_TSi);
+    const struct wire_payload_view *r = wire_find(chain, PAYLOAD_TSr);
+    *count_i = i ? wire_ts_read(i->body, e->ts_i, WIRE_SELECTORS_MAX) : ERR_SYNTAX;
+    *count_r = r ? wire_ts_read(r->body, e->ts_r, WIRE_SELECTORS_MAX) : ERR_SYNTAX;
+    return *count_i < 0 || *count_r < 0 ? ERR_SYNTAX : 0;
+}
+
+static int read_spi(const struct proposal *p, uint32_t *spi)
+{
+    struct reader r = reader_of(p->spi, p->spi_len);
+    *spi = reader_u32(&r);
+    return reader_done(&r) && *spi > 255 ? 0 : ERR_SYNTAX;
+}
+
+static int choose_algorithms(struct ike_engine *e, const struct wire_chain *chain,
+                             enum select_ke ke, uint16_t ke_sent)
+{
+    const struct wire_payload_view *p = wire_find(chain, PAYLOAD_SA);
+    int count = p ? wire_sa_read(p->body, e->offered, PROPOSALS_MAX) : ERR_SYNTAX;
+    if (count < 0)
+        return NOTIFY_INVALID_SYNTAX;
+    uint16_t group = 0;
+    struct selection s = {.own = e->conf->esp,
+                          .own_count = e->conf->esp_count,
+                          .offered = e->offered,
+                          .offered_count = (size_t)count,
+                          .groups = e->conf->ike,
+                          .group_count = e->conf->ike_count,
+                          .ke = ke,
+                          .ke_sent = ke_sent,
+                          .esn = e->conf->esn};
+    int notify = select_proposal(&s, &e->picked, &group);
+    if (notify == NOTIFY_INVALID_KE_PAYLOAD) {
+        struct writer w = writer_of(e->notify_data, sizeof(e->notify_data));
+        writer_u16(&w, group);
+        e->notify_len = 2;
+    } else if (notify != 0) {
+        explain_proposals(e, e->offered, (size_t)count, e->conf->esp, e->conf->esp_count);
+    }
+    return notify;
+}
+
+int create_choose_child(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain,
+                        enum select_ke ke, uint16_t ke_sent, struct child **out)
+{
+    struct selector local[CONF_SELECTORS], remote[CONF_SELECTORS], policy[CONF_SELECTORS];
+    int count_i, count_r;
+    uint32_t spi_out;
+    int notify = choose_algorithms(e, chain, ke, ke_sent);
+    if (notify != 0)
+        return notify;
+    if (read_ts(e, chain, &count_i, &count_r) < 0 || read_spi(&e->picked, &spi_out) < 0)
+        return NOTIFY_INVALID_SYNTAX;
+    size_t n = policy_remote(e, sa, policy);
+    size_t remote_count = narrow(e->ts_i, (size_t)count_i, policy, n, remote);
+    if (remote_count == 0) {
+        explain_ts(e, e->ts_i, (size_t)count_i, policy, n);
+        return NOTIFY_TS_UNACCEPTABLE;
+    }
+    n = policy_local(e, sa, policy);
+    size_t local_count = narrow(e->ts_r, (size_t)count_r, policy, n, local);
+    if (local_count == 0) {
+        explain_ts(e, e->ts_r, (size_t)count_r, policy, n);
+        return NOTIFY_TS_UNACCEPTABLE;
+    }
+    struct child *c = child_create(e, sa);
+    if (!c)
+        return NOTIFY_NO_ADDITIONAL_SAS;
+    c->spi_out = spi_out;
+    c->chosen = select_chosen(&e->picked);
+    if (child_set_selectors(c, local, local_count, remote, remote_count) < 0) {
+        child_free(e, c);
+        return NOTIFY_NO_ADDITIONAL_SAS;
+    }
+    *out = c;
+    return 0;
+}
+
+void create_put_child(struct ike_engine *e, const struct child *c, const struct negotiation *n,
+                      struct wire_builder *b)
+{
+    struct writer w = writer_of(e->picked.spi, sizeof(e->picked.spi));
+    writer_u32(&w, c->spi_in);
+    e->picked.spi_len = 4;
+    wire_put_sa(b, &e->picked, 1);
+    if (n)
+        put_negotiation(b, n);
+    wire_put_ts(b, PAYLOAD_TSi, c->selectors + c->local_count, c->remote_count);
+    wire_put_ts(b, PAYLOAD_TSr, c->selectors, c->local_count);
+}
+
+static bool all_inside(const struct selector *answer, size_t count, const struct selector *offer,
+                       size_t offer_count)
+{
+    for (size_t i = 0; i < count; i++) {
+        bool inside = false;
+        for (size_t j = 0; j < offer_count && !inside; j++)
+            inside = selector_is_subset(&answer[i], &offer[j]);
+        if (!inside)
+            return false;
+    }
+    return count > 0;
+}
+
+/* What came back must lie inside what we offered; where we could not yet name our addresses, it is
+ * cut to them now. */
+static int accept_ts(struct ike_engine *e, struct sa *sa, struct child *c,
+                     const struct child *rekeyed, const struct wire_chain *chain,
+                     const struct selector *offer_local, size_t offer_local_count)
+{
+    struct selector local[CONF_SELECTORS], remote[CONF_SELECTORS], policy[CONF_SELECTORS];
+    struct selector offer_remote[CONF_SELECTORS];
+    size_t ignored, offer_remote_count;
+    int count_i, count_r;
+    if (read_ts(e, chain, &count_i, &count_r) < 0)
+        return ERR_SYNTAX;
+    offered_ts(e, sa, rekeyed, policy, &ignored, offer_remote, &offer_remote_count);
+    if (!all_inside(e->ts_i, (size_t)count_i, offer_local, offer_local_count) ||
+        !all_inside(e->ts_r, (size_t)count_r, offer_remote, offer_remote_count)) {
+        explain(e, "the peer answered with traffic selectors that we did not offer");
+        return ERR_TS;
+    }
+    size_t n = rekeyed ? 0 : policy_local(e, sa, policy);
+    size_t local_count =
+        rekeyed ? narrow(e->ts_i, (size_t)count_i, rekeyed->selectors, rekeyed->local_count, local)
+                : narrow(e->ts_i, (size_t)count_i, policy, n, local);
+    size_t remote_count =
+        narrow(e->ts_r, (size_t)count_r, offer_remote, offer_remote_count, remote);
+    if (local_count == 0 || remote_count == 0) {
+        explain_ts(e, e->ts_i, (size_t)count_i, policy, n);
+        return ERR_TS;
+    }
+    return child_set_selectors(c, local, local_count, remote, remote_count);
+}
+
+int create_accept_child(struct ike_engine *e, struct sa *sa, struct child *c,
+                        const struct child *rekeyed, const struct wire_chain *chain,
+                        enum select_ke ke, uint16_t group)
+{
+    struct selector offer[CONF_SELECTORS], other[CONF_SELECTORS];
+    size_t offer_count, other_count;
+    const struct wire_payload_view *p = wire_find(chain, PAYLOAD_SA);
+    int count = p ? wire_sa_read(p->body, e->offered, PROPOSALS_MAX) : ERR_SYNTAX;
+    if (count != 1 || read_spi(&e->offered[0], &c->spi_out) < 0) {
+        explain(e, "the peer's answer for the child SA cannot be read");
+        return ERR_SYNTAX;
+    }
+    size_t offers =
+        select_offer(e->conf, PROTOCOL_ESP, (struct bytes){0}, group != 0, group, e->offer);
+    if (select_check(e->offer, offers, &e->offered[0], ke) < 0) {
+        explain(e, "the peer chose algorithms for the child SA that we did not offer");
+        return ERR_NO_PROPOSAL;
+    }
+    c->chosen = select_chosen(&e->offered[0]);
+    struct ip ip4 = sa->tunnel->ip4, ip6 = sa->tunnel->ip6;
+    if (!rekeyed && ke == SELECT_KE_NEVER)
+        sa->tunnel->ip4 = sa->tunnel->ip6 = (struct ip){0}; /* as they were when we asked */
+    offered_ts(e, sa, rekeyed, offer, &offer_count, other, &other_count);
+    sa->tunnel->ip4 = ip4;
+    sa->tunnel->ip6 = ip6;
+    return accept_ts(e, sa, c, rekeyed, chain, offer, offer_count);
+}
+
+/* ---- initiator */
+
+static uint16_t wanted_group(const struct ike_engine *e, const struct sa *sa)
+{
+    if (!e->conf->pfs)
+        return 0;
+    uint16_t group = select_first_group(e->conf->esp, e->conf->esp_count);
+    return group ? group : sa->chosen.ke;
+}
+
+static void put_rekey_notify(struct wire_builder *b, uint16_t notify, uint32_t spi)
+{
+    uint8_t octets[4];
+    struct writer w = writer_of(octets, sizeof(octets));
+    writer_u32(&w, spi);
+    wire_put_notify_spi(b, PROTOCOL_ESP, writer_view(&w), notify, (struct bytes){0});
+}
+
+static struct message *build_request(struct ike_engine *e, struct sa *sa, const struct child *old,
+                                     const struct child *made, const struct creation *creation)
+{
+    struct wire_builder b;
+    uint8_t spi[4];
+    struct writer w = writer_of(spi, sizeof(spi));
+    writer_u32(&w, made->spi_in);
+    sk_begin(e, &b);
+    if (old)
+        put_rekey_notify(&b, NOTIFY_REKEY_SA, old->spi_in);
+    size_t count = select_offer(e->conf, PROTOCOL_ESP, writer_view(&w), creation->group != 0,
+                                creation->group, e->offer);
+    wire_put_sa(&b, e->offer, count);
+    put_negotiation(&b, &creation->n);
+    create_offer_ts(e, sa, old, &b);
+    return sk_seal(e, sa, EXCHANGE_CREATE_CHILD_SA, false, sa->next_out, &b);
+}
+
+static int start_with(struct ike_engine *e, struct sa *sa, struct task task, uint16_t group,
+                      uint8_t ke_count)
+{
+    struct child *old = NULL;
+    if (task.kind == TASK_REKEY_CHILD) {
+        old = child_find(sa, task.spi_in);
+        if (!old || old->state != CHILD_UP)
+            return ERR_NOT_FOUND;
+    }
+    if (sa->state != IKE_STATE_ESTABLISHED || !sa->tunnel)
+        return ERR_STATE;
+    struct creation *creation = creation_create(e, group);
+    struct child *made = creation ? child_create(e, sa) : NULL;
+    struct message *m = NULL;
+    if (made) {
+        made->initiator = true;
+        creation->spi_in = made->spi_in;
+        creation->ke_count = ke_count;
+        m = build_request(e, sa, old, made, creation);
+    }
+    if (!m) {
+        if (made)
+            child_free(e, made);
+        creation_free(e, &creation);
+        return ERR_LIMIT;
+    }
+    sa->out.creation = creation;
+    window_open(e, sa, task, m);
+    return 0;
+}
+
+int create_start(struct ike_engine *e, struct sa *sa, struct task task)
+{
+    return start_with(e, sa, task, wanted_group(e, sa), 0);
+}
+
+static void child_vanished(struct ike_engine *e, struct sa *sa, struct child *old)
+{
+    if (!old || old->state != CHILD_UP)
+        return;
+    child_remove(e, old, false, 0);
+    if (task_add(e, sa, (struct task){.kind = TASK_CREATE_CHILD}) < 0)
+        e->counters.drop_memory++;
+}
+
+static bool retry_group(struct ike_engine *e, struct sa *sa, struct task task,
+                        const struct creation *was, const struct wire_notify_view *n)
+{
+    struct reader r = reader_of_bytes(n->data);
+    uint16_t group = reader_u16(&r);
+    if (!e->conf->pfs || was->ke_count >= KE_RETRIES || group == was->group)
+        return false;
+    size_t offers =
+        select_offer(e->conf, PROTOCOL_ESP, (struct bytes){0}, true, was->group, e->offer);
+    if (group != 0 && !select_offers_group(e->offer, offers, group))
+        return false;
+    return start_with(e, sa, task, group, (uint8_t)(was->ke_count + 1)) == 0;
+}
+
+/* An authenticated no. Peers differ in how they refuse a group: some say NO_PROPOSAL_CHOSEN. A
+ * child whose rekey is refused for good lives until its hard limit: the peer may want to do it
+ * itself. */
+static void refused(struct ike_engine *e, struct sa *sa, const struct exchange *done,
+                    const struct wire_notify_view *n)
+{
+    struct child *old = child_find(sa, done->task.spi_in);
+    struct wire_notify_view none = {0};
+    uint8_t zero[2] = {0};
+    none.data = (struct bytes){zero, sizeof(zero)};
+    if (n->type == NOTIFY_INVALID_KE_PAYLOAD && retry_group(e, sa, done->task, done->creation, n))
+        return;
+    if (n->type == NOTIFY_NO_PROPOSAL_CHOSEN && done->creation->group != 0 &&
+        retry_group(e, sa, done->task, done->creation, &none))
+        return;
+    if (n->type == NOTIFY_CHILD_SA_NOT_FOUND) {
+        child_vanished(e, sa, old);
+    } else if (old && old->state == CHILD_UP && n->type == NOTIFY_TEMPORARY_FAILURE) {
+        child_retry(e, old, 4 * TIME_SECOND);
+    } else if (done->task.kind == TASK_CREATE_CHILD && n->type == NOTIFY_TEMPORARY_FAILURE) {
+        sa->childless_at = sa->child_count == 0 ? e->now + CHILDLESS_LIFE : sa->childless_at;
+    }
+}
+
+static int derive(struct ike_engine *e, const struct negotiation *n, uint16_t group,
+                  const struct exchange_values *v, struct bytes *secret)
+{
+    *secret = (struct bytes){0};
+    if (group == 0)
+        return 0;
+    if (!n->kex || !v->has_ke || v->ke.group != group)
+        return ERR_KE;
+    int err = kex_derive(n->kex, v->ke.value, e->secret);
+    *secret = (struct bytes){e->secret, kex_alg(n->kex)->secret_len};
+    return err;
+}
+
+/* All or nothing: a child that cannot be finished is undone on the peer's side too. */
+static int complete(struct ike_engine *e, struct sa *sa, const struct exchange *done,
+                    const struct wire_chain *chain, struct child *made)
+{
+    struct exchange_values v;
+    struct bytes secret;
+    struct child *old =
+        done->task.kind == TASK_REKEY_CHILD ? child_find(sa, done->task.spi_in) : NULL;
+    const struct negotiation *n = &done->creation->n;
+    int err = init_values(chain, &v);
+    if (err == 0)
+        err =
+            create_accept_child(e, sa, made, old, chain, SELECT_KE_OPTIONAL, done->creation->group);
+    if (err == 0)
+        err = derive(e, n, made->chosen.ke, &v, &secret);
+    if (err == 0)
+        err = child_install(e, made, secret, (struct bytes){n->nonce_own, NONCE_LEN}, v.nonce);
+    secret_wipe(e->secret, sizeof(e->secret));
+    if (err == 0 && done->task.kind == TASK_REKEY_CHILD)
+        rekey_child_done(e, sa, old, made, (struct bytes){n->nonce_own, NONCE_LEN}, v.nonce);
+    else if (err == 0)
+        queue_event(e, IKE_EVENT_CHILD_UP, sa->tunnel, &sa->path, 0, NULL);
+    if (err == 0)
+        sa->childless_at = TIME_NEVER;
+    return err;
+}
+
+int create_response(struct ike_engine *e, struct sa *sa, const struct input *in)
+{
+    struct exchange *done = &e->done;
+    struct wire_notify_view n;
+    if (!done->creation)
+        return ERR_STATE;
+    if (done->task.kind == TASK_REKEY_IKE)
+        return rekey_ike_response(e, sa, in);
+    struct child *made = child_find(sa, done->creation->spi_in);
+    if (!made || !sa->tunnel || sa->state != IKE_STATE_ESTABLISHED)
+        return 0;
+    if (wire_notify_error(in->inner, &n)) {
+        child_free(e, made);
+        refused(e, sa, done, &n);
+        return 0;
+    }
+    int err = complete(e, sa, done, in->inner, made);
+    if (err == 0)
+        return 0;
+    log_warn("ike: the peer's answer for a child SA is not usable: %s", err_sentence(err));
+    struct child *old = child_find(sa, done->task.spi_in);
+    if (old && old->state == CHILD_UP)
+        child_retry(e, old, 30 * TIME_SECOND);
+    /* The peer has it: it must be deleted there, so it stays here until then. */
+    made->state = CHILD_REKEYED;
+    return task_add(e, sa, (struct task){.kind = TASK_DELETE_CHILD, .spi_in = made->spi_in});
+}
+
+/* ---- responder */
+
+/* The child to be replaced: 0, or a notify (RFC 7296 2.25.1). */
+static int find_old(struct ike_engine *e, struct sa *sa, const struct wire_notify_view *n,
+                    struct child **old)
+{
+    struct reader r = reader_of_bytes(n->spi);
+    uint32_t spi = reader_u32(&r);
+    if (n->protocol != PROTOCOL_ESP || !reader_done(&r))
+        return NOTIFY_INVALID_SYNTAX;
+    *old = child_find_out(sa, spi);
+    if (!*old) {
+        sk_begin(e, &e->reply);
+        put_rekey_notify(&e->reply, NOTIFY_CHILD_SA_NOT_FOUND, spi);
+        return 0;
+    }
+    return (*old)->state == CHILD_DELETING ? NOTIFY_TEMPORARY_FAILURE : 0;
+}
+
+/* Our own rekey of the same child is out: who wins is known when its answer comes. */
+static void note_rival(struct sa *sa, const struct child *old, struct bytes nonce_i,
+                       struct bytes nonce_r)
+{
+    struct creation *own = sa->out.creation;
+    if (!own || sa->out.task.kind != TASK_REKEY_CHILD || sa->out.task.spi_in != old->spi_in ||
+        own->rival)
+        return;
+    own->rival = rival_create(nonce_i, nonce_r);
+}
+
+static void replaced(struct ike_engine *e, struct sa *sa, struct child *old)
+{
+    struct tunnel *t = sa->tunnel;
+    t->rekeys_child++;
+    old->state = CHILD_REKEYED;
+    if (e->now + REKEYED_LIFE < old->hard)
+        old->hard = e->now + REKEYED_LIFE;
+    sa_arm(e, &old->timer, old->hard);
+    queue_event(e, IKE_EVENT_REKEYED_CHILD, t, &sa->path, 0, NULL);
+}
+
+static int make_child(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain,
+                      const struct exchange_values *v, struct negotiation *n, struct child *old)
+{
+    struct child *c = NULL;
+    struct bytes secret;
+    int notify =
+        create_choose_child(e, sa, chain, SELECT_KE_OPTIONAL, v->has_ke ? v->ke.group : 0, &c);
+    if (notify != 0)
+        return notify;
+    struct bytes own = {n->nonce_own, NONCE_LEN};
+    int err = create_negotiation(e, n, c->chosen.ke);
+    if (err == 0)
+        err = derive(e, n, c->chosen.ke, v, &secret);
+    if (err == 0) {
+        c->out_waits = old;
+        err = child_install(e, c, secret, v->nonce, own);
+    }
+    secret_wipe(e->secret, sizeof(e->secret));
+    if (err < 0) {
+        child_free(e, c);
+        return err == ERR_MEMORY ? NOTIFY_NO_ADDITIONAL_SAS : NOTIFY_INVALID_SYNTAX;
+    }
+    sk_begin(e, &e->reply);
+    create_put_child(e, c, n, &e->reply);
+    sa->childless_at = TIME_NEVER;
+    if (old) {
+        note_rival(sa, old, v->nonce, own);
+        replaced(e, sa, old);
+    } else {
+        queue_event(e, IKE_EVENT_CHILD_UP, sa->tunnel, &sa->path, 0, NULL);
+    }
+    return 0;
+}
+
+static bool is_ike_rekey(struct ike_engine *e, const struct wire_chain *chain)
+{
+    const struct wire_payload_view *p = wire_find(chain, PAYLOAD_SA);
+    int count = p ? wire_sa_read(p->body, e->offered, PROPOSALS_MAX) : 0;
+    return count > 0 && e->offered[0].protocol == PROTOCOL_IKE;
+}
+
+int create_request(struct ike_engine *e, struct sa *sa, const struct input *in)
+{
+    struct wire_notify_view n;
+    struct exchange_values v;
+    struct child *old = NULL;
+    if (sa->state != IKE_STATE_ESTABLISHED || !sa->tunnel || sa->tunnel->sa != sa)
+        return NOTIFY_TEMPORARY_FAILURE;
+    if (is_ike_rekey(e, in->inner))
+        return rekey_ike_request(e, sa, in);
+    if (sa->out.request && sa->out.task.kind == TASK_REKEY_IKE)
+        return NOTIFY_TEMPORARY_FAILURE;
+    if (init_values(in->inner, &v) < 0)
+        return NOTIFY_INVALID_SYNTAX;
+    if (wire_notify_find(in->inner, NOTIFY_REKEY_SA, &n)) {
+        int notify = find_old(e, sa, &n, &old);
+        if (notify != 0 || !old)
+            return notify;
+    }
+    struct negotiation negotiation = {0};
+    int result = make_child(e, sa, in->inner, &v, &negotiation, old);
+    create_negotiation_free(&negotiation);
+    return result;
+}

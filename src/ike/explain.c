@@ -1,0 +1,176 @@
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ike/internal.h"
+
+/* One sentence: what happened, why, and what to do next. */
+
+const char *explain(struct ike_engine *e, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(e->why, sizeof(e->why), format, args);
+    va_end(args);
+    return e->why;
+}
+
+void identity_text(const struct identity *id, char text[static IDENTITY_TEXT])
+{
+    if (id->type == IDENTITY_DN)
+        cert_dn_print(id, text);
+    else if (id->type == IDENTITY_NONE)
+        snprintf(text, IDENTITY_TEXT, "(none)");
+    else
+        identity_print(id, text);
+}
+
+static void list_proposals(const struct proposal *p, size_t count, char *out, size_t size)
+{
+    char one[512];
+    size_t at = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < count && at + 8 < size; i++) {
+        int n =
+            snprintf(out + at, size - at, "%s%s", i ? ", " : "", suite_print_proposal(&p[i], one));
+        if (n < 0 || (size_t)n >= size - at) {
+            memcpy(out + size - 4, "...", 4);
+            return;
+        }
+        at += (size_t)n;
+    }
+}
+
+/* Windows offers nothing better than MODP1024 until it is told to. */
+static bool only_modp1024(const struct proposal *p, size_t count)
+{
+    bool any = false;
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < p[i].count; j++) {
+            if (p[i].transforms[j].type != TRANSFORM_KE)
+                continue;
+            any = true;
+            if (p[i].transforms[j].id != 2)
+                return false;
+        }
+    return any;
+}
+
+const char *explain_proposals(struct ike_engine *e, const struct proposal *theirs, size_t count,
+                              const struct proposal *ours, size_t our_count)
+{
+    char a[140], b[140];
+    list_proposals(theirs, count, a, sizeof(a));
+    list_proposals(ours, our_count, b, sizeof(b));
+    if (only_modp1024(theirs, count))
+        return explain(e,
+                       "no common algorithms: peer offered only MODP1024 (%.60s), which is too "
+                       "weak; on Windows run Set-VpnConnectionIPsecConfiguration with -DHGroup "
+                       "ECP384, or set the registry value NegotiateDH2048_AES256 to 2",
+                       a);
+    return explain(e,
+                   "no common algorithms: peer offered %s; we accept %s; add one of the peer's to "
+                   "the proposals here, or one of ours there",
+                   a, b);
+}
+
+struct advice {
+    uint16_t notify;
+    const char *sentence;
+};
+static const struct advice advices[] = {
+    {NOTIFY_NO_PROPOSAL_CHOSEN,
+     "the gateway accepts none of our algorithms; compare the proposals on both sides"},
+    {NOTIFY_INVALID_KE_PAYLOAD,
+     "the gateway wants a key exchange group that we do not offer; add one of its groups to "
+     "the ike proposal"},
+    {NOTIFY_AUTHENTICATION_FAILED,
+     "the gateway refused our authentication; check the pre-shared key or certificate and our "
+     "identity; the gateway's log names the reason"},
+    {NOTIFY_TS_UNACCEPTABLE,
+     "the gateway accepts none of our traffic selectors; compare the networks on both sides"},
+    {NOTIFY_INTERNAL_ADDRESS_FAILURE,
+     "the gateway has no inner address for us; its pool may be used up"},
+    {NOTIFY_FAILED_CP_REQUIRED,
+     "the gateway wants us to ask for an inner address; turn on request of addresses"},
+    {NOTIFY_INVALID_SYNTAX, "the gateway could not read our message; the versions of both programs "
+                            "would help in a report"},
+    {NOTIFY_INVALID_MAJOR_VERSION, "the other side does not speak IKEv2; check the address"},
+    {NOTIFY_NO_ADDITIONAL_SAS, "the peer allows no further SA"},
+};
+
+const char *explain_notify(struct ike_engine *e, const struct sa *sa, uint16_t notify)
+{
+    char name[WIRE_NAME_TEXT], where[ADDR_TEXT];
+    const char *sentence = "the peer refused; its log says why";
+    for (size_t i = 0; i < ARRAY_LEN(advices); i++)
+        if (advices[i].notify == notify)
+            sentence = advices[i].sentence;
+    return explain(e, "%s answered %s: %s", endpoint_print(&sa->path.remote, where),
+                   wire_notify_name(notify, name), sentence);
+}
+
+const char *explain_timeout(struct ike_engine *e, const struct sa *sa)
+{
+    char where[ADDR_TEXT];
+    endpoint_print(&sa->path.remote, where);
+    if (sa->handshake && sa->handshake->early_error)
+        return explain_notify(e, sa, sa->handshake->early_error);
+    if (sa->state == IKE_STATE_INIT_SENT)
+        return explain(e,
+                       "%s did not answer within 60 s; check the address, that the gateway runs, "
+                       "and that UDP 500 and 4500 are open",
+                       where);
+    if (sa->state == IKE_STATE_AUTH_SENT)
+        return explain(e,
+                       "%s answered the first message but not the second; check that UDP 4500 is "
+                       "open and that fragments pass",
+                       where);
+    return explain(e, "%s has not answered for 60 s; the connection is given up", where);
+}
+
+const char *explain_auth(struct ike_engine *e, const struct sa *sa, int err)
+{
+    char who[IDENTITY_TEXT], own[IDENTITY_TEXT];
+    identity_text(&sa->handshake->peer, who);
+    identity_text(&sa->handshake->own, own);
+    switch (err) {
+    case ERR_AUTH:
+        return explain(e,
+                       "the pre-shared key of %.100s is not the one we have for it (we are "
+                       "%.100s); set the same key on both sides",
+                       who, own);
+    case ERR_UNKNOWN_PEER:
+        return explain(e,
+                       "nobody here has the identity %.120s; add a client with this identity, or "
+                       "correct the identity on the other side",
+                       who);
+    case ERR_ADDRESS:
+        return explain(e, "there is no free inner address for %.120s; enlarge the pool", who);
+    default:
+        return explain(e, "%.120s could not be let in: %s", who, err_sentence(err));
+    }
+}
+
+static void list_selectors(const struct selector *s, size_t count, char *out, size_t size)
+{
+    char one[SELECTOR_TEXT];
+    size_t at = 0;
+    snprintf(out, size, "nothing");
+    for (size_t i = 0; i < count && at < size; i++) {
+        int n = snprintf(out + at, size - at, "%s%s", i ? ", " : "", selector_print(&s[i], one));
+        at += n > 0 ? (size_t)n : 0;
+    }
+}
+
+const char *explain_ts(struct ike_engine *e, const struct selector *theirs, size_t their_count,
+                       const struct selector *ours, size_t our_count)
+{
+    char a[130], b[130];
+    list_selectors(theirs, their_count, a, sizeof(a));
+    list_selectors(ours, our_count, b, sizeof(b));
+    return explain(e,
+                   "no common traffic selectors: peer wants %s; we allow %s; make the networks "
+                   "on both sides agree",
+                   a, b);
+}

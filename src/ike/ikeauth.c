@@ -1,0 +1,305 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "ike/internal.h"
+
+/* IKE_AUTH (RFC 7296 1.2, 2.15 to 2.21.2), both roles, with the first child SA. */
+
+static struct bytes nonce_of(const struct sa *sa, bool initiators)
+{
+    const struct handshake *h = sa->handshake;
+    if (initiators == sa->initiator)
+        return (struct bytes){h->n.nonce_own, NONCE_LEN};
+    return (struct bytes){h->n.nonce_peer, h->n.nonce_peer_len};
+}
+
+/* The tunnel is up: all that was only for the handshake goes. */
+static void established(struct ike_engine *e, struct sa *sa)
+{
+    struct tunnel *t = sa->tunnel;
+    char who[IDENTITY_TEXT];
+    identity_text(&sa->handshake->peer, who);
+    t->established = true;
+    t->established_at = e->now;
+    sa_established(e, sa);
+    e->counters.established++;
+    struct ike_event *event = queue_event(e, IKE_EVENT_ESTABLISHED, t, &sa->path, 0,
+                                          explain(e, "connected with %.200s", who));
+    if (event) {
+        event->messages = sa->messages;
+        event->elapsed_us = (uint32_t)(e->now - t->created);
+    }
+    handshake_free(e, sa);
+}
+
+/* ---- initiator */
+
+int auth_begin(struct ike_engine *e, struct sa *sa)
+{
+    proof_own_identity(e, sa, NULL, &sa->handshake->own);
+    sa->handshake->peer = e->conf->remote_id;
+    int err = ask_choose_method(e, sa);
+    if (err == 0)
+        err = ask_open(e, sa, IKE_WANT_SIGN);
+    if (err < 0)
+        attempt_failed(e, sa, err, 0, false,
+                       explain(e, "we cannot prove who we are to this gateway: %s",
+                               err == ERR_UNSUPPORTED
+                                   ? "it cannot verify signatures of our kind of key"
+                                   : err_sentence(err)));
+    return 0;
+}
+
+static void put_wishes(struct ike_engine *e, struct sa *sa, struct child *c, struct wire_builder *b)
+{
+    uint8_t spi[4];
+    struct writer w = writer_of(spi, sizeof(spi));
+    writer_u32(&w, c->spi_in);
+    config_request(e, b);
+    if (sa->initial_contact)
+        wire_put_notify(b, NOTIFY_INITIAL_CONTACT, (struct bytes){0});
+    size_t count = select_offer(e->conf, PROTOCOL_ESP, writer_view(&w), false, 0, e->offer);
+    wire_put_sa(b, e->offer, count);
+    create_offer_ts(e, sa, NULL, b);
+}
+
+static int send_request(struct ike_engine *e, struct sa *sa, struct bytes auth)
+{
+    struct handshake *h = sa->handshake;
+    struct child *c = child_create(e, sa);
+    struct wire_builder b;
+    if (!c)
+        return ERR_LIMIT;
+    c->initiator = true;
+    h->spi_in = c->spi_in;
+    sk_begin(e, &b);
+    wire_put_id(&b, PAYLOAD_IDi, &h->own);
+    proof_put_certs(e, &b);
+    proof_put_certreq(e, &b);
+    if (e->conf->remote_id.type != IDENTITY_NONE)
+        wire_put_id(&b, PAYLOAD_IDr, &e->conf->remote_id);
+    int err = proof_put_auth(e, sa, auth, &b);
+    if (err < 0)
+        return err;
+    put_wishes(e, sa, c, &b);
+    struct message *m = sk_seal(e, sa, EXCHANGE_IKE_AUTH, false, sa->next_out, &b);
+    if (!m)
+        return ERR_MEMORY;
+    sa_set_state(e, sa, IKE_STATE_AUTH_SENT);
+    window_open(e, sa, (struct task){.kind = TASK_AUTH}, m);
+    return 0;
+}
+
+/* The first child out of the response; the IKE SA itself is proven by now. */
+static int finish_child(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain,
+                        struct child *c)
+{
+    int err = config_read_reply(e, chain, sa->tunnel);
+    if (err < 0) {
+        explain(e,
+                "the gateway gave us no inner address; ask for none, or give the gateway a pool");
+        return err;
+    }
+    err = create_accept_child(e, sa, c, NULL, chain, SELECT_KE_NEVER, 0);
+    if (err < 0)
+        return err;
+    return child_install(e, c, (struct bytes){0}, nonce_of(sa, true), nonce_of(sa, false));
+}
+
+static void finish(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain)
+{
+    struct wire_notify_view n;
+    struct child *c = child_find(sa, sa->handshake->spi_in);
+    if (wire_notify_error(chain, &n)) {
+        attempt_failed(e, sa, ERR_PEER, n.type, true, explain_notify(e, sa, n.type));
+        return;
+    }
+    int err = tunnel_set_peer(e, sa->tunnel, &sa->handshake->peer);
+    if (err == 0)
+        err = c ? finish_child(e, sa, chain, c) : ERR_STATE;
+    if (err < 0) {
+        attempt_failed(e, sa, err, 0, true, e->why);
+        return;
+    }
+    tunnel_net_up(e, sa->tunnel, c);
+    established(e, sa);
+    task_run(e, sa);
+}
+
+int auth_response(struct ike_engine *e, struct sa *sa, const struct input *in)
+{
+    struct handshake *h = sa->handshake;
+    struct wire_notify_view n;
+    if (!wire_find(in->inner, PAYLOAD_AUTH)) {
+        uint16_t type = wire_notify_error(in->inner, &n) ? n.type : 0;
+        attempt_failed(e, sa, ERR_PEER, type, false, explain_notify(e, sa, type));
+        return 0;
+    }
+    int err = proof_check(e, sa, in->inner, CERT_FOR_GATEWAY);
+    if (err < 0) {
+        attempt_failed(e, sa, err, NOTIFY_AUTHENTICATION_FAILED, true, e->why);
+        return 0;
+    }
+    if (h->peer_by == CONF_AUTH_CERT) {
+        finish(e, sa, in->inner);
+        return 0;
+    }
+    h->inner = message_create(e, in->inner_octets);
+    h->inner_first = in->inner_first;
+    err = h->inner ? ask_open(e, sa, IKE_WANT_VERIFY_PSK) : ERR_MEMORY;
+    if (err < 0)
+        attempt_failed(e, sa, err, 0, true, err_sentence(err));
+    return 0;
+}
+
+void auth_response_answered(struct ike_engine *e, struct sa *sa, const struct ike_answer *answer)
+{
+    struct handshake *h = sa->handshake;
+    sa_disarm(e, &sa->timer_out);
+    bool signing = h->want == IKE_WANT_SIGN;
+    if (answer->result < 0) {
+        attempt_failed(e, sa, answer->result, signing ? 0 : NOTIFY_AUTHENTICATION_FAILED, !signing,
+                       signing ? explain(e, "we could not sign: %s", err_sentence(answer->result))
+                               : explain_auth(e, sa, answer->result));
+        return;
+    }
+    if (signing) {
+        int err = send_request(e, sa, (struct bytes){answer->auth, answer->auth_len});
+        if (err < 0)
+            attempt_failed(e, sa, err, 0, false, err_sentence(err));
+        return;
+    }
+    if (wire_walk(h->inner_first, message_bytes(h->inner), &e->inner_chain) < 0)
+        attempt_failed(e, sa, ERR_SYNTAX, 0, true, err_sentence(ERR_SYNTAX));
+    else
+        finish(e, sa, &e->inner_chain);
+}
+
+/* ---- responder */
+
+int auth_request(struct ike_engine *e, struct sa *sa, const struct input *in)
+{
+    struct handshake *h = sa->handshake;
+    path_settle(e, sa, &in->path);
+    sa_set_state(e, sa, IKE_STATE_AUTH_ASKED);
+    proof_own_identity(e, sa, in->inner, &h->own);
+    int err = proof_check(e, sa, in->inner, CERT_FOR_CLIENT);
+    if (err == 0) {
+        err = ask_choose_method(e, sa);
+        if (err < 0)
+            explain(e, "the peer cannot verify signatures of our kind of key; give the gateway an "
+                       "RSA or ECDSA certificate as well");
+    }
+    if (err < 0) {
+        attempt_refused(e, sa, err,
+                        err == ERR_SYNTAX ? NOTIFY_INVALID_SYNTAX : NOTIFY_AUTHENTICATION_FAILED,
+                        e->why);
+        return LATER;
+    }
+    uint32_t want = IKE_WANT_ADMIT | IKE_WANT_SIGN;
+    if (h->peer_by == CONF_AUTH_PSK)
+        want |= IKE_WANT_VERIFY_PSK;
+    h->inner = message_create(e, in->inner_octets);
+    h->inner_first = in->inner_first;
+    err = h->inner ? ask_open(e, sa, want) : ERR_MEMORY;
+    sa->tunnel->admitted = err == 0; /* from here on there may be leases */
+    if (err < 0)
+        attempt_refused(e, sa, err, NOTIFY_TEMPORARY_FAILURE, err_sentence(err));
+    return LATER;
+}
+
+static int keep_networks(struct tunnel *t, const struct ike_answer *answer)
+{
+    size_t count = answer->network_count;
+    if (count == 0 || count > ARRAY_LEN(answer->networks))
+        return count == 0 ? 0 : ERR_ARGUMENT;
+    t->networks = malloc(count * sizeof(*t->networks));
+    if (!t->networks)
+        return ERR_MEMORY;
+    memcpy(t->networks, answer->networks, count * sizeof(*t->networks));
+    t->network_count = (uint8_t)count;
+    return 0;
+}
+
+static int admit(struct ike_engine *e, struct sa *sa, const struct ike_answer *answer)
+{
+    struct tunnel *t = sa->tunnel;
+    t->ip4 = answer->ip4;
+    t->ip6 = answer->ip6;
+    if (answer->peer_name[0]) {
+        t->peer_name = strndup(answer->peer_name, CONF_NAME_MAX - 1);
+        if (!t->peer_name)
+            return ERR_MEMORY;
+    }
+    int err = keep_networks(t, answer);
+    return err < 0 ? err : tunnel_set_peer(e, t, &sa->handshake->peer);
+}
+
+/* Returns the child, or NULL and *notify. Its failure leaves the IKE SA whole (RFC 7296 1.2). */
+static struct child *first_child(struct ike_engine *e, struct sa *sa,
+                                 const struct wire_chain *chain, int *notify)
+{
+    struct child *c = NULL;
+    *notify = create_choose_child(e, sa, chain, SELECT_KE_NEVER, 0, &c);
+    if (*notify == 0 &&
+        child_install(e, c, (struct bytes){0}, nonce_of(sa, true), nonce_of(sa, false)) < 0) {
+        child_free(e, c);
+        *notify = NOTIFY_NO_ADDITIONAL_SAS;
+    }
+    return *notify == 0 ? c : NULL;
+}
+
+static void answer_request(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain,
+                           struct bytes auth)
+{
+    struct wire_builder *b = &e->reply;
+    struct wire_notify_view n;
+    int notify;
+    sk_begin(e, b);
+    wire_put_id(b, PAYLOAD_IDr, &sa->handshake->own);
+    proof_put_certs(e, b);
+    if (proof_put_auth(e, sa, auth, b) < 0) {
+        attempt_refused(e, sa, ERR_CRYPTO, NOTIFY_AUTHENTICATION_FAILED, err_sentence(ERR_CRYPTO));
+        return;
+    }
+    if (e->conf->unique && wire_notify_find(chain, NOTIFY_INITIAL_CONTACT, &n))
+        tunnel_replace_others(e, sa->tunnel);
+    struct child *c = first_child(e, sa, chain, &notify);
+    if (c) {
+        config_reply(e, sa->tunnel, chain, b);
+        create_put_child(e, c, NULL, b);
+        tunnel_net_up(e, sa->tunnel, c);
+    } else {
+        wire_put_notify(b, (uint16_t)notify, (struct bytes){0});
+        queue_event(e, IKE_EVENT_REFUSED, sa->tunnel, &sa->path, ERR_TS, e->why);
+        sa->childless_at = e->now + CHILDLESS_LIFE;
+    }
+    struct message *m = sk_seal(e, sa, EXCHANGE_IKE_AUTH, true, sa->next_in, b);
+    if (!m) {
+        tunnel_end(e, sa->tunnel, IKE_EVENT_REFUSED, ERR_MEMORY, 0, err_sentence(ERR_MEMORY));
+        sa_bury(e, sa);
+        return;
+    }
+    window_answer(e, sa, m, &sa->path);
+    sa_disarm(e, &sa->timer_out);
+    established(e, sa);
+}
+
+void auth_request_answered(struct ike_engine *e, struct sa *sa, const struct ike_answer *answer)
+{
+    struct handshake *h = sa->handshake;
+    int err = answer->result;
+    if (err == 0)
+        err = admit(e, sa, answer);
+    if (err < 0) {
+        attempt_refused(e, sa, err,
+                        err == ERR_ADDRESS ? NOTIFY_INTERNAL_ADDRESS_FAILURE
+                                           : NOTIFY_AUTHENTICATION_FAILED,
+                        explain_auth(e, sa, err));
+        return;
+    }
+    if (wire_walk(h->inner_first, message_bytes(h->inner), &e->inner_chain) < 0)
+        attempt_refused(e, sa, ERR_SYNTAX, NOTIFY_INVALID_SYNTAX, err_sentence(ERR_SYNTAX));
+    else
+        answer_request(e, sa, &e->inner_chain, (struct bytes){answer->auth, answer->auth_len});
+}

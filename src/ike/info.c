@@ -1,0 +1,130 @@
+#include "ike/internal.h"
+
+/* INFORMATIONAL (RFC 7296 1.4): delete and liveness, both roles. */
+
+/* ---- initiator */
+
+static int put_child_delete(struct ike_engine *e, struct sa *sa, uint32_t spi_in,
+                            struct wire_builder *b)
+{
+    struct child *c = child_find(sa, spi_in);
+    (void)e;
+    if (!c || c->state == CHILD_CREATING || c->state == CHILD_DELETING)
+        return ERR_NOT_FOUND;
+    c->state = CHILD_DELETING;
+    wire_put_delete_esp(b, &c->spi_in, 1);
+    return 0;
+}
+
+int info_start(struct ike_engine *e, struct sa *sa, struct task task)
+{
+    struct wire_builder b;
+    sk_begin(e, &b);
+    if (task.kind == TASK_DELETE_CHILD) {
+        int err = put_child_delete(e, sa, task.spi_in, &b);
+        if (err < 0)
+            return err;
+    } else if (task.kind == TASK_DELETE_IKE) {
+        if (task.notify)
+            wire_put_notify(&b, task.notify, (struct bytes){0});
+        wire_put_delete_ike(&b);
+        sa_set_state(e, sa, IKE_STATE_DELETING);
+        sa_disarm(e, &sa->timer_duty);
+    }
+    struct message *m = sk_seal(e, sa, EXCHANGE_INFORMATIONAL, false, sa->next_out, &b);
+    if (!m)
+        return ERR_MEMORY;
+    window_open(e, sa, task, m);
+    return 0;
+}
+
+/* The child goes now and not when the Delete was sent: until then the peer might still use it. */
+int info_response(struct ike_engine *e, struct sa *sa, const struct input *in)
+{
+    (void)in;
+    const struct task *task = &e->done.task;
+    if (task->kind == TASK_DELETE_IKE) {
+        sa_bury(e, sa);
+    } else if (task->kind == TASK_DELETE_CHILD) {
+        struct child *c = child_find(sa, task->spi_in);
+        if (c)
+            child_gone(e, c, ERR_DELETED);
+    }
+    return 0;
+}
+
+/* ---- responder */
+
+/* A child ends. A tunnel without one is given a little time to get another. */
+void child_gone(struct ike_engine *e, struct child *c, int err)
+{
+    struct sa *sa = c->sa;
+    bool replaced = c->state == CHILD_REKEYED;
+    child_remove(e, c, true, replaced ? 0 : err);
+    if (sa->child_count == 0 && sa->tunnel && sa->tunnel->sa == sa) {
+        sa->childless_at = e->now + CHILDLESS_LIFE;
+        sa_plan_duty(e, sa);
+    }
+}
+
+/* Children the peer deletes; those whose Delete we have sent ourselves are not named in the answer
+ * (RFC 7296 1.4.1). */
+static void delete_children(struct ike_engine *e, struct sa *sa, const struct wire_delete *d,
+                            uint32_t *gone, size_t *count)
+{
+    struct reader r = reader_of_bytes(d->spis);
+    for (size_t i = 0; i < d->count; i++) {
+        struct child *c = child_find_out(sa, reader_u32(&r));
+        if (!c || c->state == CHILD_DELETING || *count >= CHILDREN_PER_SA)
+            continue;
+        gone[(*count)++] = c->spi_in;
+        child_gone(e, c, ERR_DELETED);
+    }
+}
+
+static void ike_deleted(struct ike_engine *e, struct sa *sa)
+{
+    if (sa->tunnel && sa->tunnel->sa == sa && !rekey_settle_deleted(e, sa))
+        tunnel_end(e, sa->tunnel, IKE_EVENT_DOWN, ERR_DELETED, 0, "the peer closed the connection");
+    sa->peer_deleted = true;
+}
+
+static void ike_refused(struct ike_engine *e, struct sa *sa, uint16_t notify)
+{
+    if (sa->tunnel && sa->tunnel->sa == sa)
+        tunnel_end(e, sa->tunnel, IKE_EVENT_DOWN, ERR_PEER, notify,
+                   notify == NOTIFY_AUTHENTICATION_FAILED
+                       ? "the peer could not verify who we are; its log says why"
+                       : "the peer ended the connection with an error; its log says why");
+    sa->peer_deleted = true;
+}
+
+static bool is_fatal(uint16_t notify)
+{
+    return notify == NOTIFY_AUTHENTICATION_FAILED || notify == NOTIFY_INVALID_SYNTAX ||
+           notify == NOTIFY_UNSUPPORTED_CRITICAL_PAYLOAD;
+}
+
+int info_request(struct ike_engine *e, struct sa *sa, const struct input *in)
+{
+    uint32_t gone[CHILDREN_PER_SA];
+    size_t count = 0;
+    struct wire_notify_view n;
+    for (size_t i = 0; i < in->inner->count; i++) {
+        struct wire_delete d;
+        if (in->inner->at[i].type != PAYLOAD_DELETE)
+            continue;
+        if (wire_delete_read(in->inner->at[i].body, &d) < 0)
+            return NOTIFY_INVALID_SYNTAX;
+        if (d.protocol == PROTOCOL_IKE)
+            ike_deleted(e, sa);
+        else if (d.protocol == PROTOCOL_ESP)
+            delete_children(e, sa, &d, gone, &count);
+    }
+    if (!sa->peer_deleted && wire_notify_error(in->inner, &n) && is_fatal(n.type))
+        ike_refused(e, sa, n.type);
+    sk_begin(e, &e->reply);
+    if (count > 0 && !sa->peer_deleted)
+        wire_put_delete_esp(&e->reply, gone, count);
+    return 0;
+}

@@ -1,0 +1,223 @@
+#include <string.h>
+
+#include "ike/internal.h"
+
+/* The way of a datagram whose SA is known: rules, window, protection, rules again, handler; then
+ * the one place where a handler's result becomes an answer, an end or silence. */
+
+void attempt_failed(struct ike_engine *e, struct sa *sa, int err, uint16_t notify, bool tell,
+                    const char *text)
+{
+    struct tunnel *t = sa->tunnel;
+    uint16_t said = notify;
+    if (t)
+        tunnel_end(e, t, IKE_EVENT_FAILED, err, notify, text);
+    if (!tell || sa->state != IKE_STATE_AUTH_SENT) {
+        sa_bury(e, sa);
+        return;
+    }
+    if (said != NOTIFY_AUTHENTICATION_FAILED)
+        said = 0;
+    handshake_free(e, sa);
+    sa_set_state(e, sa, IKE_STATE_DELETING);
+    task_first(e, sa, (struct task){.kind = TASK_DELETE_IKE, .notify = said});
+    task_run(e, sa);
+}
+
+void attempt_refused(struct ike_engine *e, struct sa *sa, int err, uint16_t notify,
+                     const char *text)
+{
+    sk_begin(e, &e->reply);
+    wire_put_notify(&e->reply, notify, (struct bytes){0});
+    struct message *m = sk_seal(e, sa, EXCHANGE_IKE_AUTH, true, sa->next_in, &e->reply);
+    if (m)
+        window_answer(e, sa, m, &sa->path);
+    if (sa->tunnel) {
+        struct tunnel *t = sa->tunnel;
+        if (!t->peer && sa->handshake && sa->handshake->peer.type != IDENTITY_NONE &&
+            tunnel_set_peer(e, t, &sa->handshake->peer) < 0)
+            e->counters.drop_memory++;
+        tunnel_end(e, t, IKE_EVENT_REFUSED, err, notify, text);
+    }
+    sa_linger(e, sa);
+}
+
+bool refusal_is_told(struct ike_engine *e)
+{
+    if (e->now - e->told_since > TIME_SECOND) {
+        e->told_since = e->now;
+        e->told = 0;
+    }
+    return e->told++ < 10;
+}
+
+static void send_answer(struct ike_engine *e, struct sa *sa, const struct input *in)
+{
+    struct message *m = sk_seal(e, sa, in->header.exchange, true, in->header.message_id, &e->reply);
+    if (!m) {
+        log_error("ike: an answer could not be made; the SA ends");
+        if (sa->tunnel && sa->tunnel->sa == sa)
+            tunnel_end(e, sa->tunnel, IKE_EVENT_DOWN, ERR_MEMORY, 0, err_sentence(ERR_MEMORY));
+        sa_bury(e, sa);
+        return;
+    }
+    sa->request_hash = window_hash(e, in->datagram);
+    window_answer(e, sa, m, &in->path);
+}
+
+/* INVALID_SYNTAX about an authentic message ends the SA on both sides (RFC 7296 2.21.3). */
+static void answer(struct ike_engine *e, struct sa *sa, const struct input *in, int result)
+{
+    if (result > 0) {
+        sk_begin(e, &e->reply);
+        wire_put_notify(&e->reply, (uint16_t)result, (struct bytes){e->notify_data, e->notify_len});
+    }
+    send_answer(e, sa, in);
+    if (result == NOTIFY_INVALID_SYNTAX) {
+        if (sa->tunnel && sa->tunnel->sa == sa)
+            tunnel_end(e, sa->tunnel, sa->tunnel->established ? IKE_EVENT_DOWN : IKE_EVENT_REFUSED,
+                       ERR_SYNTAX, NOTIFY_INVALID_SYNTAX,
+                       "the peer sent a message that cannot be read");
+        sa->peer_deleted = true;
+    }
+    if (sa->peer_deleted) {
+        rekey_drop_rival(e, sa);
+        sa_linger(e, sa);
+    }
+}
+
+/* 0 and the chain inside, or a notify. */
+static int read_inside(struct ike_engine *e, struct input *in, const struct rule *rule)
+{
+    e->notify_len = 0;
+    if (wire_walk(in->inner_first, in->inner_octets, &e->inner_chain) < 0)
+        return NOTIFY_INVALID_SYNTAX;
+    in->inner = &e->inner_chain;
+    const struct wire_payload_view *unknown = wire_unknown_critical(in->inner);
+    if (unknown) {
+        e->notify_data[0] = unknown->type;
+        e->notify_len = 1;
+        return NOTIFY_UNSUPPORTED_CRITICAL_PAYLOAD;
+    }
+    return rules_payloads(rule, in->inner);
+}
+
+static bool open_sealed(struct ike_engine *e, struct sa *sa, struct input *in)
+{
+    if (sk_open(e, sa, in) < 0) {
+        e->counters.drop_integrity++;
+        return false;
+    }
+    sa->last_heard = e->now;
+    sa->messages++;
+    path_heard(e, sa, &in->path);
+    return true;
+}
+
+static void request(struct ike_engine *e, struct sa *sa, struct input *in, const struct rule *rule)
+{
+    switch (window_request(e, sa, in)) {
+    case WINDOW_OLD:
+        e->counters.replayed++;
+        queue_send(e, &in->path, sa->reply);
+        return;
+    case WINDOW_DROP:
+        e->counters.drop_message_id++;
+        return;
+    case WINDOW_NEW:
+        break;
+    }
+    if (!rule) {
+        e->counters.drop_rule++;
+        return;
+    }
+    if (!open_sealed(e, sa, in))
+        return;
+    int result = read_inside(e, in, rule);
+    if (result != 0 && rule->exchange == EXCHANGE_IKE_AUTH) {
+        sa->request_hash = window_hash(e, in->datagram);
+        path_settle(e, sa, &in->path);
+        attempt_refused(e, sa, ERR_SYNTAX, (uint16_t)result,
+                        "the peer's IKE_AUTH message lacks what it must hold or cannot be read");
+        return;
+    }
+    if (rule->exchange == EXCHANGE_IKE_AUTH)
+        sa->request_hash = window_hash(e, in->datagram);
+    if (result == 0)
+        result = rule->run(e, sa, in);
+    if (result == LATER || sa->buried)
+        return;
+    if (result < 0)
+        result = result == ERR_SYNTAX ? NOTIFY_INVALID_SYNTAX : NOTIFY_TEMPORARY_FAILURE;
+    answer(e, sa, in, result);
+    task_run(e, sa);
+}
+
+static void broken_answer(struct ike_engine *e, struct sa *sa, int notify)
+{
+    if (sa->state == IKE_STATE_AUTH_SENT) {
+        attempt_failed(e, sa, ERR_SYNTAX, (uint16_t)notify, true,
+                       "the gateway's answer cannot be read; its log may say more");
+        return;
+    }
+    if (sa->tunnel && sa->tunnel->sa == sa)
+        tunnel_end(e, sa->tunnel, IKE_EVENT_DOWN, ERR_SYNTAX, (uint16_t)notify,
+                   "the peer sent an answer that cannot be read");
+    rekey_drop_rival(e, sa);
+    sa_bury(e, sa);
+}
+
+static void response(struct ike_engine *e, struct sa *sa, struct input *in, const struct rule *rule)
+{
+    if (!sa->out.request || in->header.message_id != sa->next_out ||
+        in->header.exchange != sa->out.exchange) {
+        e->counters.drop_message_id++;
+        return;
+    }
+    if (!rule) {
+        e->counters.drop_rule++;
+        return;
+    }
+    if (!rule->protected) {
+        sa->messages++;
+        if (wire_unknown_critical(in->outer) || rules_payloads(rule, in->outer) != 0 ||
+            rule->run(e, sa, in) < 0)
+            e->counters.drop_malformed++;
+        return;
+    }
+    if (!open_sealed(e, sa, in))
+        return;
+    int result = read_inside(e, in, rule);
+    e->done = window_close(e, sa);
+    if (result != 0)
+        broken_answer(e, sa, result);
+    else if (rule->run(e, sa, in) < 0)
+        log_debug("ike: an answer came to nothing");
+    creation_free(e, &e->done.creation);
+    if (!sa->buried)
+        task_run(e, sa);
+}
+
+/* A first answer has the responder's SPI still to tell; all others must carry both. */
+static bool spis_fit(const struct sa *sa, const struct wire_header *h)
+{
+    uint64_t peer = sa->initiator ? h->spi_r : h->spi_i;
+    bool from_initiator = h->flags & FLAG_INITIATOR;
+    return from_initiator != sa->initiator &&
+           (sa->state == IKE_STATE_INIT_SENT || peer == sa->spi_peer);
+}
+
+void sa_input(struct ike_engine *e, struct sa *sa, struct input *in)
+{
+    if (!spis_fit(sa, &in->header)) {
+        e->counters.drop_unknown_spi++;
+        return;
+    }
+    bool is_response = in->header.flags & FLAG_RESPONSE;
+    const struct rule *rule =
+        rules_find(in->header.exchange, is_response, sa->initiator, sa->state);
+    if (is_response)
+        response(e, sa, in, rule);
+    else
+        request(e, sa, in, rule);
+}

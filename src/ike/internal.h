@@ -1,0 +1,570 @@
+/* The engine from inside: what an IKE SA, a child, a tunnel and the engine consist of, and who
+ * calls whom.
+ *
+ *   engine   the way of a datagram; time; the look inside
+ *   queue    actions on their way out; messages are counted references, never copied
+ *   sa       life and death of SAs, tunnels and children; the state setter
+ *   rules    which message is legal when, and who handles it
+ *   window   message IDs, replayed answers, own requests and their repetition, tasks that wait
+ *   sk       protection of messages
+ *   init, ikeauth, create, rekey, info      one exchange each, both roles
+ *   ask      questions to the keys process and their answers
+ *   select, narrow, config, keymat, path, cookie, explain     one noun each
+ *
+ * Memory of one established tunnel with one child is struct sa + struct tunnel + struct child + the
+ * last reply + the selectors; all that only a handshake needs is in struct handshake and goes with
+ * it. Objects that end within a call stay readable until the call is over (engine->grave).
+ */
+#ifndef SHRIKE_IKE_INTERNAL_H
+#define SHRIKE_IKE_INTERNAL_H
+
+#include "ike/ike.h"
+
+#define NAT_PORT 4500
+#define IKE_PORT 500
+
+enum {
+    NONCE_LEN = 32,
+    CHILDREN_PER_SA = 8,
+    TASKS_MAX = 12,
+    COOKIE_RETRIES = 3,
+    KE_RETRIES = 2,
+    TICK_TIMERS = 64, /* timers handled by one ike_tick(): bounds the queue of actions */
+    CERT_CACHE = 256,
+    CERTREQ_HASHES = 16,
+    INNER_MAX = 16384, /* octets inside SK that we write */
+    SENTENCE = 384,
+};
+
+#define RETRANSMIT_FIRST (TIME_SECOND / 2)
+#define RETRANSMIT_CAP   (10 * TIME_SECOND)
+#define RETRANSMIT_TOTAL (60 * TIME_SECOND)
+#define ERROR_GRACE      (3 * TIME_SECOND)  /* after an unauthenticated error */
+#define HALF_OPEN_LIFE   (30 * TIME_SECOND) /* responder: until IKE_AUTH is through */
+#define ASK_LIFE         (30 * TIME_SECOND) /* the keys process must answer in this time */
+#define LINGER           (30 * TIME_SECOND) /* a dead SA still repeats its last answer */
+#define REKEYED_LIFE     (60 * TIME_SECOND) /* replaced, and the peer does not delete it */
+#define CHILDLESS_LIFE   (30 * TIME_SECOND)
+#define SILENCE          (10 * TIME_SECOND) /* traffic goes out and nothing comes in */
+
+/* A handler's result: 0 = answered or done, > 0 a notify to send, < 0 a local reason, or: */
+enum { LATER = 0x10000 /* the answer follows when the keys process has spoken */ };
+
+/* One message, shared by whoever keeps it: the action queue, the window, the handshake. */
+struct message {
+    uint32_t refs, len;
+    uint8_t octets[];
+};
+
+/* What was negotiated: transform numbers, 0 = none. */
+struct chosen {
+    uint16_t encr, encr_bits, integ, prf, ke;
+    uint8_t sn;
+};
+
+/* Keys of an IKE SA; [0] protects what the SA's initiator sends, [1] what its responder sends. */
+struct keys {
+    uint8_t d[SECRET_MAX];
+    uint8_t e[2][40];
+    uint8_t a[2][SECRET_MAX];
+};
+
+/* Key exchange and nonces of one exchange that makes keys. */
+struct negotiation {
+    struct kex *kex;
+    uint8_t nonce_own[NONCE_LEN];
+    uint16_t nonce_peer_len;
+    uint8_t nonce_peer[WIRE_NONCE_MAX];
+};
+
+/* All that is needed only until an IKE SA is established. */
+struct handshake {
+    struct message *request, *response; /* IKE_SA_INIT as sent and received: both are signed */
+    struct message *inner; /* the opened IKE_AUTH message that waits for the keys process */
+    uint8_t inner_first;
+    struct negotiation n;
+    uint8_t sk_p[2][SECRET_MAX];
+    uint8_t peer_hashes; /* enum auth_hash bits */
+    uint8_t cookie_len, cookie[WIRE_COOKIE_MAX];
+    uint8_t cookie_count, ke_count;
+    uint16_t group;       /* whose public value our request carries */
+    uint16_t early_error; /* an unauthenticated notify: an explanation, not a fact */
+    time_us early_end;    /* how long we wait for a better answer after it */
+    uint8_t method, peer_method;
+    uint8_t scheme;      /* enum sign_scheme */
+    uint8_t peer_scheme; /* what the peer signed with */
+    uint8_t peer_by;     /* enum conf_auth */
+    uint32_t want;       /* of the question that is open */
+    uint32_t spi_in;     /* of the first child */
+    struct identity peer, own;
+};
+
+enum timer_kind { TIMER_OUT, TIMER_DUTY, TIMER_CHILD };
+
+/* An exchange of our own that makes keys (CREATE_CHILD_SA as initiator). */
+struct creation {
+    struct negotiation n;
+    uint32_t spi_in; /* new child */
+    struct sa *made; /* new IKE SA, not usable yet */
+    uint16_t group;  /* 0 = no key exchange */
+    uint8_t ke_count;
+    struct rival *rival; /* what the peer made at the same time in place of the same SA */
+};
+
+enum task_kind {
+    TASK_NONE,
+    TASK_INIT,
+    TASK_AUTH,
+    TASK_CREATE_CHILD,
+    TASK_REKEY_CHILD,
+    TASK_REKEY_IKE,
+    TASK_DELETE_CHILD,
+    TASK_DELETE_IKE,
+    TASK_LIVENESS,
+};
+struct task {
+    uint8_t kind;
+    uint16_t notify; /* DELETE_IKE: an error that goes with it */
+    uint32_t spi_in;
+};
+
+/* The one request of ours that is out (window 1). */
+struct exchange {
+    struct task task;
+    uint8_t exchange;        /* enum wire_exchange */
+    struct message *request; /* NULL = none is out */
+    struct creation *creation;
+    time_us first_sent;
+    uint32_t interval;
+    uint8_t tries;
+};
+
+enum child_state { CHILD_CREATING, CHILD_UP, CHILD_REKEYED, CHILD_DELETING };
+struct child {
+    struct sa *sa;
+    struct child *next;
+    uint32_t spi_in, spi_out;
+    struct chosen chosen;
+    uint8_t state;
+    bool initiator, out_waits;
+    uint8_t local_count, remote_count;
+    struct selector *selectors; /* local ones, then remote ones; one block of exact size */
+    struct timer timer;         /* soft, then hard lifetime */
+    time_us hard;
+};
+
+/* Simultaneous rekeying (RFC 7296 2.8.1): the successor the peer started, and its lower nonce. */
+struct rival {
+    struct sa *sa;    /* IKE SA; NULL for a child */
+    uint16_t low_len; /* the lower of its two nonces */
+    uint8_t low[WIRE_NONCE_MAX];
+};
+
+struct sa {
+    uint64_t spi_own, spi_peer;
+    struct tunnel *tunnel; /* NULL: the tunnel is gone, or lives on in a successor */
+    struct sa *next_dead;  /* grave, or chain of lingering SAs */
+    struct sa *prev_dead;
+    uint8_t state;
+    bool initiator; /* of this IKE SA (it changes sides by rekeying) */
+    bool nat_local, nat_remote, udp, nat_peer_aware;
+    bool lingering, buried, half_open;
+    bool initial_contact, peer_deleted, close_now;
+    struct ike_path path;
+    struct chosen chosen;
+    struct keys keys;
+    uint64_t iv;
+    uint32_t next_out, next_in; /* message IDs */
+    uint64_t request_hash;      /* of the last request that we answered, or are answering */
+    struct message *reply;
+    struct exchange out;
+    struct task tasks[TASKS_MAX];
+    uint8_t task_count, child_count;
+    struct child *children;
+    struct handshake *handshake;
+    uint64_t init_key; /* in engine->half_open */
+    uint64_t ticket;   /* of the question that is open, 0 = none */
+    struct timer timer_out, timer_duty;
+    time_us created, last_heard, last_sent;
+    time_us rekey_at, expire_at, childless_at;
+    uint32_t messages;
+};
+
+struct tunnel {
+    uint64_t id;
+    struct sa *sa; /* the IKE SA that carries it now */
+    bool initiator, established, net_up, admitted;
+    struct identity *peer; /* exact size: only type, len and octets[0..len) exist */
+    char *peer_name;       /* NULL = none */
+    struct ip ip4, ip6;
+    struct ip *dns;
+    struct selector *networks; /* further ones this peer may claim */
+    uint8_t dns_count, network_count;
+    struct tunnel *same_next; /* tunnels of the same identity */
+    uint64_t identity_key;
+    time_us created, established_at;
+    uint32_t rekeys_ike, rekeys_child, retransmissions;
+};
+
+/* One datagram on its way in. */
+struct input {
+    struct ike_path path;
+    struct wire_header header;
+    struct bytes datagram;
+    const struct wire_chain *outer;
+    const struct wire_chain *inner; /* NULL until SK was opened */
+    uint8_t inner_first;
+    struct bytes inner_octets;
+};
+
+struct node; /* queue.c */
+
+struct ike_engine {
+    struct ike_setup setup;
+    const struct conf_tunnel *conf; /* = setup.tunnel */
+    time_us now;
+    struct map sas;        /* by our SPI */
+    struct map half_open;  /* by initiator's SPI and address */
+    struct map tunnels;    /* by id */
+    struct map identities; /* by hash of the peer's identity; a chain of tunnels */
+    struct map children;   /* by inbound SPI */
+    struct map tickets;
+    struct slab sa_slab, tunnel_slab, child_slab, handshake_slab, creation_slab;
+    struct timer_heap timers;
+    size_t timer_count;
+    struct ike_counters counters;
+    uint64_t next_tunnel, next_ticket;
+    size_t half_open_count, half_open_limit, message_count, action_count;
+    struct node *queue_first, *queue_last, *spent;
+    struct sa *grave, *linger_first, *linger_last;
+    struct aead_engine *aead_engine;
+    struct aead *aead;
+    size_t aead_cap;
+    struct auth_cache *certs;
+    time_us told_since; /* rate limit of what strangers can make us say */
+    unsigned told;
+
+    /* Scratch: valid within one call. */
+    struct input input;
+    struct wire_chain outer_chain, inner_chain;
+    struct exchange done;      /* our exchange that the message at hand has answered */
+    struct wire_builder reply; /* the inside of the answer under construction */
+    uint8_t notify_data[8];    /* of the notify a handler returns */
+    uint8_t notify_len;
+    struct proposal offered[PROPOSALS_MAX], offer[CONF_PROPOSALS], picked;
+    struct selector ts_i[WIRE_SELECTORS_MAX], ts_r[WIRE_SELECTORS_MAX];
+    struct wire_config config;
+    char why[SENTENCE];
+    uint8_t octets[AUTH_OCTETS_MAX];
+    uint8_t secret[KEX_SECRET_MAX];
+    uint8_t inner_buffer[INNER_MAX];
+    uint8_t in_buffer[WIRE_MESSAGE_MAX + 1], out_buffer[WIRE_MESSAGE_MAX + 1];
+};
+
+/* ---- queue.c */
+struct message *message_create(struct ike_engine *e,
+                               struct bytes octets) MUST_USE; /* may be NULL */
+struct message *message_keep(struct message *m);
+void message_drop(struct ike_engine *e, struct message **m);
+struct bytes message_bytes(const struct message *m);
+void queue_begin_call(struct ike_engine *e); /* frees what the last drain handed out */
+void queue_free(struct ike_engine *e);
+void queue_send(struct ike_engine *e, const struct ike_path *path, struct message *m);
+/* Room for an ESP_ADD, filled in by the caller; NULL when memory is out. */
+struct ike_child *queue_esp_add(struct ike_engine *e);
+void queue_take_back(struct ike_engine *e); /* the last one put in */
+void queue_esp_del(struct ike_engine *e, uint64_t tunnel, uint32_t spi_in, bool linger);
+void queue_net(struct ike_engine *e, uint32_t kind, const struct tunnel *t, const struct child *c);
+void queue_move(struct ike_engine *e, const struct sa *sa);
+void queue_ask(struct ike_engine *e, uint64_t ticket);
+void queue_release(struct ike_engine *e, const struct tunnel *t);
+/* An event about a tunnel (or, with t NULL, about a path). text may be NULL. */
+struct ike_event *queue_event(struct ike_engine *e, uint32_t kind, const struct tunnel *t,
+                              const struct ike_path *path, int err, const char *text);
+
+/* ---- sa.c */
+struct sa *sa_create(struct ike_engine *e, bool initiator, const struct ike_path *path) MUST_USE;
+void sa_set_state(struct ike_engine *e, struct sa *sa, uint8_t state);
+void sa_bury(struct ike_engine *e, struct sa *sa); /* out of all maps; memory goes after the call */
+void sa_linger(struct ike_engine *e, struct sa *sa); /* dead, but repeats its last answer a while */
+void sa_grave_empty(struct ike_engine *e);
+void handshake_free(struct ike_engine *e, struct sa *sa);
+void creation_free(struct ike_engine *e, struct creation **creation);
+void sa_arm(struct ike_engine *e, struct timer *timer, time_us deadline);
+void sa_disarm(struct ike_engine *e, struct timer *timer);
+/* Sets the duty timer to the earliest of rekey, expiry, liveness and keepalive. */
+void sa_plan_duty(struct ike_engine *e, struct sa *sa);
+time_us soft_after(struct ike_engine *e, uint32_t seconds);
+void sa_established(struct ike_engine *e, struct sa *sa);
+
+/* ---- tunnel.c */
+struct tunnel *tunnel_create(struct ike_engine *e, bool initiator) MUST_USE;
+int tunnel_set_peer(struct ike_engine *e, struct tunnel *t, const struct identity *peer) MUST_USE;
+void tunnel_peer(const struct tunnel *t, struct identity *out);
+/* Children and addresses go, the event is queued, the memory is given back; its IKE SA stays with
+ * tunnel == NULL. */
+void tunnel_end(struct ike_engine *e, struct tunnel *t, uint32_t event, int err, uint16_t notify,
+                const char *text);
+/* The tunnel ends and its IKE SA goes with a Delete (when the peer knows it), else silently. */
+void tunnel_close(struct ike_engine *e, struct tunnel *t, int err, uint16_t notify,
+                  const char *text);
+void tunnel_forget(struct ike_engine *e, struct tunnel *t); /* memory only, no action */
+void tunnel_replace_others(struct ike_engine *e, struct tunnel *t);
+void tunnel_net_up(struct ike_engine *e, struct tunnel *t, const struct child *c);
+
+/* ---- child.c */
+struct child *child_create(struct ike_engine *e, struct sa *sa) MUST_USE; /* with a fresh SPI */
+struct child *child_find(const struct sa *sa, uint32_t spi_in);
+struct child *child_find_out(const struct sa *sa, uint32_t spi_out);
+void child_free(struct ike_engine *e, struct child *c); /* silently */
+/* ESP_DEL, event unless err is 0, memory. */
+void child_remove(struct ike_engine *e, struct child *c, bool linger, int err);
+void child_move(struct child *c, struct sa *to);
+/* KEYMAT, ESP_ADD, timer; the child is up. secret may be empty. RFC 7296 2.17. */
+int child_install(struct ike_engine *e, struct child *c, struct bytes secret, struct bytes nonce_i,
+                  struct bytes nonce_r) MUST_USE;
+int child_set_selectors(struct child *c, const struct selector *local, size_t local_count,
+                        const struct selector *remote, size_t remote_count) MUST_USE;
+void child_describe(const struct child *c, struct ike_child *out);
+void child_timer(struct ike_engine *e, struct child *c);
+void child_retry(struct ike_engine *e, struct child *c, time_us after);
+void child_time(struct ike_engine *e, struct child *c); /* its timer fired */
+void child_soft(struct ike_engine *e, struct child *c);
+void child_hard(struct ike_engine *e, struct child *c);
+void child_gone(struct ike_engine *e, struct child *c, int err);
+struct rival *rival_create(struct bytes nonce_a, struct bytes nonce_b) MUST_USE;
+void rival_free(struct rival **at);
+/* Does the pair (a, b) hold the lowest nonce of all four? */
+bool rival_is_higher(const struct rival *r, struct bytes nonce_a, struct bytes nonce_b);
+
+/* ---- rules.c */
+typedef int (*handler)(struct ike_engine *e, struct sa *sa, const struct input *in);
+enum rule_role { RULE_INITIATOR = 1, RULE_RESPONDER = 2, RULE_BOTH = 3 };
+struct rule {
+    uint8_t exchange;
+    bool response;   /* the message that comes in is a response */
+    uint8_t role;    /* of us in the IKE SA */
+    uint16_t states; /* bits 1 << enum ike_state */
+    bool protected;  /* payloads are inside SK */
+    bool error_may_stand_alone;
+    uint32_t need, once; /* payload bits: exactly one; at most one. Others any number of times */
+    handler run;
+};
+#define PAYLOAD_BIT(type) (1u << ((type)-33)) /* types 33 to 64 */
+size_t rules_count(void);
+const struct rule *rules_at(size_t index);
+const struct rule *rules_find(uint8_t exchange, bool response, bool initiator, uint8_t state);
+/* 0, or NOTIFY_INVALID_SYNTAX. */
+int rules_payloads(const struct rule *rule, const struct wire_chain *chain);
+
+/* ---- window.c */
+enum window_verdict { WINDOW_NEW, WINDOW_OLD, WINDOW_DROP };
+enum window_verdict window_request(const struct ike_engine *e, const struct sa *sa,
+                                   const struct input *in);
+uint64_t window_hash(const struct ike_engine *e, struct bytes datagram);
+void window_answer(struct ike_engine *e, struct sa *sa, struct message *reply,
+                   const struct ike_path *path);
+void window_send(struct ike_engine *e, struct sa *sa, const struct ike_path *path,
+                 struct message *m);
+/* A request of ours goes out and will be repeated. Takes the message. */
+void window_open(struct ike_engine *e, struct sa *sa, struct task task, struct message *m);
+/* The answer is here: hands out what was kept about the request. */
+struct exchange window_close(struct ike_engine *e, struct sa *sa);
+void window_timer(struct ike_engine *e, struct sa *sa);
+void window_expired(struct ike_engine *e, struct sa *sa);
+/* Own work that waits for the window. Equal tasks are kept once. ERR_LIMIT. */
+int task_add(struct ike_engine *e, struct sa *sa, struct task task) MUST_USE;
+void task_first(struct ike_engine *e, struct sa *sa, struct task task); /* before all others */
+void task_run(struct ike_engine *e, struct sa *sa); /* starts the next when the window is free */
+void task_move(struct ike_engine *e, struct sa *from, struct sa *to);
+
+/* ---- sk.c */
+int sk_open(struct ike_engine *e, const struct sa *sa, struct input *in) MUST_USE;
+void sk_begin(struct ike_engine *e, struct wire_builder *b);
+/* Seals what was built into a message; NULL when it did not fit or memory is out. */
+struct message *sk_seal(struct ike_engine *e, struct sa *sa, uint8_t exchange, bool response,
+                        uint32_t id, struct wire_builder *b) MUST_USE;
+
+/* ---- keymat.c */
+/* Keys of a first IKE SA (old NULL) or of a rekeyed one (RFC 7296 2.14, 2.18). */
+struct keymat_input {
+    struct bytes secret, nonce_i, nonce_r;
+    uint64_t spi_i, spi_r;
+    uint16_t old_prf; /* 0 = not a rekey */
+    struct bytes old_d;
+};
+int keymat_ike(const struct chosen *chosen, const struct keymat_input *in, struct keys *keys,
+               uint8_t sk_p[2][SECRET_MAX]) MUST_USE;
+size_t keymat_child_len(const struct chosen *chosen);
+/* initiator's direction first; each keymat_child_len() octets. */
+int keymat_child(uint16_t prf, const uint8_t *d, const struct chosen *chosen, struct bytes secret,
+                 struct bytes nonce_i, struct bytes nonce_r, uint8_t *keymat_i,
+                 uint8_t *keymat_r) MUST_USE;
+
+/* ---- select.c */
+enum select_ke {
+    SELECT_KE_MUST,    /* IKE SA: one group, ke_sent is the one the peer guessed */
+    SELECT_KE_NEVER,   /* child of IKE_AUTH */
+    SELECT_KE_OPTIONAL /* CREATE_CHILD_SA: ke_sent 0 = the peer sent no KE payload */
+};
+struct selection {
+    const struct proposal *own;
+    size_t own_count;
+    const struct proposal *offered;
+    size_t offered_count;
+    const struct proposal *groups; /* whose groups count when own has none (child: the IKE ones) */
+    size_t group_count;
+    enum select_ke ke;
+    uint16_t ke_sent;
+    bool esn;
+};
+/* The best by our preference over all proposals of the peer. 0 and *out (number and SPI as the peer
+ * gave them); NOTIFY_NO_PROPOSAL_CHOSEN; NOTIFY_INVALID_KE_PAYLOAD and *group. */
+int select_proposal(const struct selection *s, struct proposal *out, uint16_t *group);
+/* Is `answer` one of what we offered, complete and with one transform a type? ERR_NO_PROPOSAL. */
+int select_check(const struct proposal *offer, size_t count, const struct proposal *answer,
+                 enum select_ke ke) MUST_USE;
+struct chosen select_chosen(const struct proposal *p);
+/* The proposals we send: numbered, with the SPI; for a child with or without groups. */
+size_t select_offer(const struct conf_tunnel *conf, uint8_t protocol, struct bytes spi,
+                    bool with_ke, uint16_t first_group, struct proposal *out);
+bool select_offers_group(const struct proposal *proposals, size_t count, uint16_t group);
+uint16_t select_first_group(const struct proposal *proposals, size_t count);
+
+/* ---- narrow.c */
+/* Every offered selector cut with every one of the policy; at most CONF_SELECTORS, none inside
+ * another. RFC 7296 2.9. */
+size_t narrow(const struct selector *offered, size_t offered_count, const struct selector *policy,
+              size_t policy_count, struct selector out[static CONF_SELECTORS]);
+/* What this tunnel's policy allows on our side and on the peer's. */
+size_t policy_local(const struct ike_engine *e, const struct sa *sa,
+                    struct selector out[static CONF_SELECTORS]);
+size_t policy_remote(const struct ike_engine *e, const struct sa *sa,
+                     struct selector out[static CONF_SELECTORS]);
+
+/* ---- config.c */
+void config_request(struct ike_engine *e, struct wire_builder *b);
+void config_read_request(const struct wire_chain *chain, struct ike_engine *e, struct ike_ask *ask);
+void config_reply(struct ike_engine *e, const struct tunnel *t, const struct wire_chain *request,
+                  struct wire_builder *b);
+int config_read_reply(struct ike_engine *e, const struct wire_chain *chain,
+                      struct tunnel *t) MUST_USE;
+
+/* ---- path.c */
+void path_put_detection(struct ike_engine *e, struct wire_builder *b, uint64_t spi_i,
+                        uint64_t spi_r, const struct ike_path *path);
+void path_detect(struct ike_engine *e, struct sa *sa, const struct input *in);
+void path_float(struct ike_engine *e, struct sa *sa); /* initiator: to port 4500 when needed */
+void path_settle(struct ike_engine *e, struct sa *sa, const struct ike_path *path); /* responder */
+/* An authentic new message came from here. */
+void path_heard(struct ike_engine *e, struct sa *sa, const struct ike_path *path);
+void path_keepalive(struct ike_engine *e, struct sa *sa);
+time_us path_keepalive_at(const struct ike_engine *e, const struct sa *sa);
+
+/* ---- init.c */
+void init_tell_version(struct ike_engine *e, const struct input *in);
+void put_negotiation(struct wire_builder *b, const struct negotiation *n);
+int init_start(struct ike_engine *e, struct sa *sa) MUST_USE;
+void init_request(struct ike_engine *e, const struct input *in); /* stateless until all is right */
+int init_response(struct ike_engine *e, struct sa *sa, const struct input *in);
+void init_again(struct ike_engine *e, struct sa *sa);
+/* Group, peer's public value and nonce out of a message; ERR_SYNTAX. */
+struct exchange_values {
+    struct wire_ke ke;
+    struct bytes nonce;
+    bool has_ke;
+};
+int init_values(const struct wire_chain *chain, struct exchange_values *out) MUST_USE;
+
+/* ---- cookie.c */
+bool cookie_answer(struct ike_engine *e, struct sa *sa, const struct input *in);
+
+/* ---- ask.c */
+int ask_open(struct ike_engine *e, struct sa *sa, uint32_t want) MUST_USE;
+void ask_close(struct ike_engine *e, struct sa *sa);
+/* Fills the question; what is signed is written straight into it. */
+int ask_fill(struct ike_engine *e, struct sa *sa, struct ike_ask *ask) MUST_USE;
+int ask_octets(struct ike_engine *e, const struct sa *sa, bool own, uint8_t *out,
+               size_t *len) MUST_USE;
+int ask_choose_method(struct ike_engine *e, struct sa *sa) MUST_USE;
+
+/* ---- ikeauth.c, initiator and responder */
+int auth_begin(struct ike_engine *e, struct sa *sa) MUST_USE; /* IKE_SA_INIT is through */
+int auth_request(struct ike_engine *e, struct sa *sa, const struct input *in);
+int auth_response(struct ike_engine *e, struct sa *sa, const struct input *in);
+void auth_request_answered(struct ike_engine *e, struct sa *sa, const struct ike_answer *answer);
+void auth_response_answered(struct ike_engine *e, struct sa *sa, const struct ike_answer *answer);
+/* ---- proof.c: identities, certificates and AUTH payloads */
+void proof_own_identity(const struct ike_engine *e, const struct sa *sa,
+                        const struct wire_chain *request, struct identity *out);
+void proof_put_certs(struct ike_engine *e, struct wire_builder *b);
+void proof_put_certreq(struct ike_engine *e, struct wire_builder *b);
+int proof_put_auth(struct ike_engine *e, const struct sa *sa, struct bytes auth,
+                   struct wire_builder *b) MUST_USE;
+/* Is the peer's proof one we allow; certificates are verified here and now. */
+int proof_check(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain,
+                enum cert_purpose purpose) MUST_USE;
+
+/* ---- create.c */
+int create_start(struct ike_engine *e, struct sa *sa, struct task task);
+struct creation *creation_create(struct ike_engine *e, uint16_t group) MUST_USE;
+int create_request(struct ike_engine *e, struct sa *sa, const struct input *in);
+int create_response(struct ike_engine *e, struct sa *sa, const struct input *in);
+/* The child half of a request (SA, TSi, TSr) on the responder's side; with `rekeyed` NULL for a new
+ * one. Fills *out without installing it. */
+int create_choose_child(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain,
+                        enum select_ke ke, uint16_t ke_sent, struct child **out);
+int create_accept_child(struct ike_engine *e, struct sa *sa, struct child *c,
+                        const struct child *rekeyed, const struct wire_chain *chain,
+                        enum select_ke ke, uint16_t group) MUST_USE;
+void create_put_child(struct ike_engine *e, const struct child *c, const struct negotiation *n,
+                      struct wire_builder *b);
+void create_offer_ts(struct ike_engine *e, const struct sa *sa, const struct child *rekeyed,
+                     struct wire_builder *b);
+int create_negotiation(struct ike_engine *e, struct negotiation *n, uint16_t group) MUST_USE;
+void create_negotiation_free(struct negotiation *n);
+
+/* ---- rekey.c */
+int rekey_ike_start(struct ike_engine *e, struct sa *sa, struct task task);
+int rekey_ike_request(struct ike_engine *e, struct sa *sa, const struct input *in);
+int rekey_ike_response(struct ike_engine *e, struct sa *sa, const struct input *in);
+void rekey_drop_rival(struct ike_engine *e, struct sa *sa);
+void rekey_ike_failed(struct ike_engine *e, struct sa *sa, time_us again);
+bool rekey_settle_deleted(struct ike_engine *e, struct sa *sa);
+void rekey_adopt(struct ike_engine *e, struct sa *old, struct sa *successor);
+/* Our own rekey of a child is through: which of the up to three children goes? */
+void rekey_child_done(struct ike_engine *e, struct sa *sa, struct child *old, struct child *made,
+                      struct bytes nonce_i, struct bytes nonce_r);
+
+/* ---- info.c */
+int info_start(struct ike_engine *e, struct sa *sa, struct task task);
+int info_request(struct ike_engine *e, struct sa *sa, const struct input *in);
+int info_response(struct ike_engine *e, struct sa *sa, const struct input *in);
+
+/* ---- explain.c: one sentence each, into e->why, which is returned */
+const char *explain_proposals(struct ike_engine *e, const struct proposal *theirs, size_t count,
+                              const struct proposal *ours, size_t our_count);
+const char *explain_notify(struct ike_engine *e, const struct sa *sa, uint16_t notify);
+const char *explain_timeout(struct ike_engine *e, const struct sa *sa);
+const char *explain_auth(struct ike_engine *e, const struct sa *sa, int err);
+const char *explain_ts(struct ike_engine *e, const struct selector *theirs, size_t their_count,
+                       const struct selector *ours, size_t our_count);
+const char *explain(struct ike_engine *e, const char *format, ...) PRINTF_LIKE(2, 3);
+void identity_text(const struct identity *id, char text[static IDENTITY_TEXT]);
+
+/* ---- engine.c */
+void engine_begin(struct ike_engine *e, time_us now);
+void engine_end(struct ike_engine *e);
+void check_liveness(struct ike_engine *e, struct sa *sa);
+/* ---- input.c */
+void sa_input(struct ike_engine *e, struct sa *sa, struct input *in);
+/* Our attempt ends. tell: the peer takes the SA for established and must hear of it. */
+void attempt_failed(struct ike_engine *e, struct sa *sa, int err, uint16_t notify, bool tell,
+                    const char *text);
+/* A peer's attempt ends with a protected error notify. */
+void attempt_refused(struct ike_engine *e, struct sa *sa, int err, uint16_t notify,
+                     const char *text);
+/* May a stranger's refusal be told? A few a second, so that nobody fills our log. */
+bool refusal_is_told(struct ike_engine *e);
+
+#endif

@@ -1,0 +1,291 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "ike/internal.h"
+
+enum { TAKEN_BACK = 0xffff };
+
+/* One queued action: the head, then exactly as much as its kind needs. */
+struct node {
+    struct node *next;
+    uint32_t kind;
+    struct message *message;  /* SEND */
+    struct ike_ask *question; /* ASK, once handed out */
+    uint64_t ticket;          /* ASK; 0 = RELEASE */
+    uint64_t body[];
+};
+struct release {
+    uint64_t tunnel;
+    struct identity peer;
+};
+
+static void *body(struct node *n)
+{
+    return n->body;
+}
+
+struct message *message_create(struct ike_engine *e, struct bytes octets)
+{
+    struct message *m = octets.len > 0 ? malloc(sizeof(*m) + octets.len) : NULL;
+    if (!m) {
+        e->counters.drop_memory++;
+        return NULL;
+    }
+    m->refs = 1;
+    m->len = (uint32_t)octets.len;
+    memcpy(m->octets, octets.at, octets.len);
+    e->message_count++;
+    return m;
+}
+
+struct message *message_keep(struct message *m)
+{
+    m->refs++;
+    return m;
+}
+
+void message_drop(struct ike_engine *e, struct message **at)
+{
+    struct message *m = *at;
+    *at = NULL;
+    if (!m || --m->refs > 0)
+        return;
+    secret_wipe(m->octets, m->len);
+    free(m);
+    e->message_count--;
+}
+
+struct bytes message_bytes(const struct message *m)
+{
+    return m ? (struct bytes){m->octets, m->len} : (struct bytes){0};
+}
+
+static struct node *append(struct ike_engine *e, uint32_t kind, size_t payload)
+{
+    struct node *n = malloc(sizeof(*n) + payload);
+    if (!n) {
+        e->counters.drop_memory++;
+        return NULL;
+    }
+    memset(n, 0, sizeof(*n) + payload);
+    n->kind = kind;
+    if (e->queue_last)
+        e->queue_last->next = n;
+    else
+        e->queue_first = n;
+    e->queue_last = n;
+    e->action_count++;
+    return n;
+}
+
+static void question_free(struct ike_ask *ask)
+{
+    if (!ask)
+        return;
+    secret_wipe(ask->own_octets, ask->own_len);
+    secret_wipe(ask->peer_octets, ask->peer_len);
+    secret_wipe(ask->peer_auth, ask->peer_auth_len);
+    free(ask);
+}
+
+static void node_free(struct ike_engine *e, struct node *n)
+{
+    if (n->kind == IKE_ESP_ADD)
+        secret_wipe(body(n), sizeof(struct ike_child));
+    message_drop(e, &n->message);
+    question_free(n->question);
+    free(n);
+}
+
+void queue_begin_call(struct ike_engine *e)
+{
+    while (e->spent) {
+        struct node *n = e->spent;
+        e->spent = n->next;
+        node_free(e, n);
+    }
+}
+
+void queue_free(struct ike_engine *e)
+{
+    queue_begin_call(e);
+    while (e->queue_first) {
+        struct node *n = e->queue_first;
+        e->queue_first = n->next;
+        node_free(e, n);
+    }
+    e->queue_last = NULL;
+    e->action_count = 0;
+}
+
+void queue_send(struct ike_engine *e, const struct ike_path *path, struct message *m)
+{
+    struct node *n = append(e, IKE_SEND, sizeof(*path));
+    if (!n)
+        return;
+    memcpy(body(n), path, sizeof(*path));
+    n->message = message_keep(m);
+    e->counters.out_datagrams++;
+}
+
+struct ike_child *queue_esp_add(struct ike_engine *e)
+{
+    struct node *n = append(e, IKE_ESP_ADD, sizeof(struct ike_child));
+    return n ? body(n) : NULL;
+}
+
+void queue_take_back(struct ike_engine *e)
+{
+    if (e->queue_last->kind == IKE_ESP_ADD)
+        secret_wipe(body(e->queue_last), sizeof(struct ike_child));
+    e->queue_last->kind = TAKEN_BACK;
+}
+
+void queue_esp_del(struct ike_engine *e, uint64_t tunnel, uint32_t spi_in, bool linger)
+{
+    struct node *n = append(e, IKE_ESP_DEL, sizeof(struct ike_esp_del));
+    struct ike_esp_del del = {.tunnel = tunnel, .spi_in = spi_in, .linger = linger};
+    if (n)
+        memcpy(body(n), &del, sizeof(del));
+}
+
+void queue_net(struct ike_engine *e, uint32_t kind, const struct tunnel *t, const struct child *c)
+{
+    struct node *n = append(e, kind, sizeof(struct ike_net));
+    if (!n)
+        return;
+    struct ike_net *net = body(n);
+    net->tunnel = t->id;
+    net->initiator = t->initiator;
+    net->ip4 = t->ip4;
+    net->ip6 = t->ip6;
+    if (t->sa)
+        net->path = t->sa->path;
+    net->dns_count = t->dns_count;
+    for (size_t i = 0; i < t->dns_count; i++)
+        net->dns[i] = t->dns[i];
+    if (!c)
+        return;
+    net->local_count = c->local_count;
+    net->remote_count = c->remote_count;
+    memcpy(net->local_ts, c->selectors, c->local_count * sizeof(struct selector));
+    memcpy(net->remote_ts, c->selectors + c->local_count,
+           c->remote_count * sizeof(struct selector));
+}
+
+void queue_move(struct ike_engine *e, const struct sa *sa)
+{
+    struct node *n = append(e, IKE_ESP_MOVE, sizeof(struct ike_net));
+    if (!n)
+        return;
+    struct ike_net *net = body(n);
+    net->tunnel = sa->tunnel->id;
+    net->initiator = sa->tunnel->initiator;
+    net->path = sa->path;
+}
+
+void queue_ask(struct ike_engine *e, uint64_t ticket)
+{
+    struct node *n = append(e, IKE_ASK, 0);
+    if (n)
+        n->ticket = ticket;
+}
+
+void queue_release(struct ike_engine *e, const struct tunnel *t)
+{
+    struct node *n = append(e, IKE_ASK, sizeof(struct release));
+    if (!n)
+        return;
+    struct release *release = body(n);
+    release->tunnel = t->id;
+    tunnel_peer(t, &release->peer);
+}
+
+struct ike_event *queue_event(struct ike_engine *e, uint32_t kind, const struct tunnel *t,
+                              const struct ike_path *path, int err, const char *text)
+{
+    struct node *n = append(e, IKE_EVENT, sizeof(struct ike_event));
+    if (!n)
+        return NULL;
+    struct ike_event *event = body(n);
+    event->kind = kind;
+    event->err = err;
+    if (t) {
+        event->tunnel = t->id;
+        tunnel_peer(t, &event->peer);
+    }
+    if (path)
+        event->path = *path;
+    if (text)
+        strncpy(event->text, text, sizeof(event->text) - 1);
+    return event;
+}
+
+/* A question is written when it is taken, straight from the handshake: it is large, and by then the
+ * handshake may be gone. */
+static struct ike_ask *question(struct ike_engine *e, struct node *n)
+{
+    struct ike_ask *ask = malloc(sizeof(*ask));
+    if (!ask)
+        return NULL;
+    memset(ask, 0, offsetof(struct ike_ask, own_octets));
+    if (n->ticket == 0) {
+        const struct release *release = body(n);
+        ask->want = IKE_WANT_RELEASE;
+        ask->tunnel = release->tunnel;
+        ask->peer = release->peer;
+        return ask;
+    }
+    struct sa *sa = map_get(&e->tickets, n->ticket);
+    if (sa && ask_fill(e, sa, ask) == 0)
+        return ask;
+    question_free(ask);
+    return NULL;
+}
+
+/* False when it has come to nothing. */
+static bool hand_out(struct ike_engine *e, struct node *n, struct ike_action *action)
+{
+    action->kind = n->kind;
+    switch (n->kind) {
+    case IKE_SEND:
+        memcpy(&action->send.path, body(n), sizeof(action->send.path));
+        action->send.datagram = message_bytes(n->message);
+        return true;
+    case IKE_ESP_ADD:
+        memcpy(&action->esp_add, body(n), sizeof(action->esp_add));
+        return true;
+    case IKE_ESP_DEL:
+        memcpy(&action->esp_del, body(n), sizeof(action->esp_del));
+        return true;
+    case IKE_EVENT:
+        memcpy(&action->event, body(n), sizeof(action->event));
+        return true;
+    case TAKEN_BACK:
+        return false;
+    case IKE_ASK:
+        n->question = question(e, n);
+        action->ask = n->question;
+        return n->question;
+    default:
+        memcpy(&action->net, body(n), sizeof(action->net));
+        return true;
+    }
+}
+
+bool ike_next(struct ike_engine *e, struct ike_action *action)
+{
+    while (e->queue_first) {
+        struct node *n = e->queue_first;
+        e->queue_first = n->next;
+        if (!e->queue_first)
+            e->queue_last = NULL;
+        e->action_count--;
+        bool good = hand_out(e, n, action);
+        n->next = e->spent;
+        e->spent = n;
+        if (good)
+            return true;
+    }
+    return false;
+}

@@ -1,0 +1,180 @@
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ike/internal.h"
+
+struct tunnel *tunnel_create(struct ike_engine *e, bool initiator)
+{
+    struct tunnel *t = slab_take(&e->tunnel_slab);
+    if (!t) {
+        e->counters.drop_memory++;
+        return NULL;
+    }
+    t->id = e->next_tunnel++;
+    t->initiator = initiator;
+    t->created = e->now;
+    if (map_put(&e->tunnels, t->id, t) < 0) {
+        slab_give(&e->tunnel_slab, t);
+        return NULL;
+    }
+    return t;
+}
+
+/* Identities that are equal must get equal keys: names without regard to case. */
+static uint64_t identity_hash(const struct ike_engine *e, const struct identity *id)
+{
+    uint8_t octets[IDENTITY_MAX + 1];
+    bool fold = id->type == IDENTITY_FQDN || id->type == IDENTITY_RFC822;
+    octets[0] = id->type;
+    for (size_t i = 0; i < id->len; i++)
+        octets[i + 1] = fold ? (uint8_t)tolower(id->octets[i]) : id->octets[i];
+    return map_hash_bytes(&e->identities, octets, id->len + 1u);
+}
+
+static void identity_unlink(struct ike_engine *e, struct tunnel *t)
+{
+    if (t->identity_key == 0)
+        return;
+    struct tunnel *first = map_get(&e->identities, t->identity_key);
+    if (first == t) {
+        map_remove(&e->identities, t->identity_key);
+        if (t->same_next && map_put(&e->identities, t->identity_key, t->same_next) < 0)
+            e->counters.drop_memory++;
+    }
+    for (struct tunnel *at = first; at; at = at->same_next)
+        if (at->same_next == t)
+            at->same_next = t->same_next;
+    t->same_next = NULL;
+    t->identity_key = 0;
+}
+
+static int identity_link(struct ike_engine *e, struct tunnel *t, const struct identity *peer)
+{
+    uint64_t key = identity_hash(e, peer);
+    if (key == 0)
+        key = 1;
+    struct tunnel *first = map_get(&e->identities, key);
+    if (first) {
+        t->same_next = first->same_next;
+        first->same_next = t;
+    } else {
+        int err = map_put(&e->identities, key, t);
+        if (err < 0)
+            return err;
+    }
+    t->identity_key = key;
+    return 0;
+}
+
+int tunnel_set_peer(struct ike_engine *e, struct tunnel *t, const struct identity *peer)
+{
+    struct identity *kept = malloc(offsetof(struct identity, octets) + peer->len);
+    if (!kept)
+        return ERR_MEMORY;
+    memcpy(kept, peer, offsetof(struct identity, octets) + peer->len);
+    identity_unlink(e, t);
+    free(t->peer);
+    t->peer = kept;
+    return identity_link(e, t, peer);
+}
+
+void tunnel_peer(const struct tunnel *t, struct identity *out)
+{
+    if (t->peer) {
+        memcpy(out, t->peer, offsetof(struct identity, octets) + t->peer->len);
+    } else {
+        out->type = IDENTITY_NONE;
+        out->len = 0;
+    }
+}
+
+void tunnel_net_up(struct ike_engine *e, struct tunnel *t, const struct child *c)
+{
+    if (t->net_up)
+        return;
+    t->net_up = true;
+    queue_net(e, IKE_NET_UP, t, c);
+}
+
+void tunnel_forget(struct ike_engine *e, struct tunnel *t)
+{
+    identity_unlink(e, t);
+    map_remove(&e->tunnels, t->id);
+    free(t->peer);
+    free(t->peer_name);
+    free(t->dns);
+    free(t->networks);
+    slab_give(&e->tunnel_slab, t);
+}
+
+static void children_down(struct ike_engine *e, struct sa *sa)
+{
+    while (sa->children)
+        child_remove(e, sa->children, false, 0);
+}
+
+void tunnel_end(struct ike_engine *e, struct tunnel *t, uint32_t event, int err, uint16_t notify,
+                const char *text)
+{
+    struct sa *sa = t->sa;
+    if (sa)
+        children_down(e, sa);
+    if (t->net_up)
+        queue_net(e, IKE_NET_DOWN, t, NULL);
+    if (t->admitted)
+        queue_release(e, t);
+    struct ike_event *what = queue_event(e, event, t, sa ? &sa->path : NULL, err, text);
+    if (what) {
+        what->notify = notify;
+        what->messages = sa ? sa->messages : 0;
+        what->elapsed_us = (uint32_t)(e->now - t->created);
+    }
+    if (event == IKE_EVENT_FAILED)
+        e->counters.failed++;
+    if (event == IKE_EVENT_REFUSED)
+        e->counters.refused++;
+    if (sa)
+        sa->tunnel = NULL;
+    tunnel_forget(e, t);
+}
+
+void tunnel_close(struct ike_engine *e, struct tunnel *t, int err, uint16_t notify,
+                  const char *text)
+{
+    struct sa *sa = t->sa;
+    uint32_t event = t->established ? IKE_EVENT_DOWN : IKE_EVENT_FAILED;
+    bool known = sa && (sa->state == IKE_STATE_ESTABLISHED || sa->state == IKE_STATE_REKEYED);
+    tunnel_end(e, t, event, err, notify, text);
+    if (!sa)
+        return;
+    if (!known) {
+        sa_bury(e, sa);
+        return;
+    }
+    sa_set_state(e, sa, IKE_STATE_DELETING);
+    sa_disarm(e, &sa->timer_duty);
+    sa->task_count = 0;
+    rekey_drop_rival(e, sa);
+    task_first(e, sa, (struct task){.kind = TASK_DELETE_IKE, .notify = notify});
+    task_run(e, sa);
+}
+
+/* Nobody is told: the peer has said that it knows of no other (RFC 7296 2.4). */
+void tunnel_replace_others(struct ike_engine *e, struct tunnel *t)
+{
+    struct identity mine, other;
+    tunnel_peer(t, &mine);
+    struct tunnel *next, *at = map_get(&e->identities, t->identity_key);
+    for (; at; at = next) {
+        next = at->same_next;
+        tunnel_peer(at, &other);
+        if (at == t || !at->established || !identity_equal(&mine, &other))
+            continue;
+        struct sa *sa = at->sa;
+        tunnel_end(e, at, IKE_EVENT_DOWN, ERR_REPLACED, NOTIFY_INITIAL_CONTACT,
+                   "the same peer has connected anew, so its former tunnel was removed");
+        if (sa)
+            sa_bury(e, sa);
+    }
+}

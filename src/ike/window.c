@@ -1,0 +1,225 @@
+#include <string.h>
+
+#include "ike/internal.h"
+
+/* Message IDs and repetition (RFC 7296 2.1, 2.2, 2.3), window size 1 in both directions.
+ *
+ * A request is a repetition only if it is equal, octet by octet, to the one that was answered (its
+ * keyed hash is kept): then the same answer goes out again, to where it came from, and nothing
+ * changes. */
+
+uint64_t window_hash(const struct ike_engine *e, struct bytes datagram)
+{
+    return map_hash_bytes(&e->sas, datagram.at, datagram.len);
+}
+
+enum window_verdict window_request(const struct ike_engine *e, const struct sa *sa,
+                                   const struct input *in)
+{
+    uint32_t id = in->header.message_id;
+    if (id == sa->next_in && !sa->lingering)
+        return sa->state == IKE_STATE_AUTH_ASKED ? WINDOW_DROP : WINDOW_NEW;
+    if (sa->next_in > 0 && id == sa->next_in - 1 && sa->reply &&
+        sa->request_hash == window_hash(e, in->datagram))
+        return WINDOW_OLD;
+    return WINDOW_DROP;
+}
+
+void window_send(struct ike_engine *e, struct sa *sa, const struct ike_path *path,
+                 struct message *m)
+{
+    queue_send(e, path, m);
+    sa->messages++;
+    sa->last_sent = e->now;
+}
+
+/* Takes the reply. */
+void window_answer(struct ike_engine *e, struct sa *sa, struct message *reply,
+                   const struct ike_path *path)
+{
+    message_drop(e, &sa->reply);
+    sa->reply = reply;
+    sa->next_in++;
+    window_send(e, sa, path, reply);
+}
+
+/* +-10 %, so that many who lost their gateway at once do not come back at once. */
+static time_us jittered(struct ike_engine *e, uint32_t interval)
+{
+    return interval - interval / 10 +
+           (uint64_t)interval / 5 * (random_u32(e->setup.random) & 1023) / 1024;
+}
+
+static uint8_t exchange_of(uint8_t task)
+{
+    switch (task) {
+    case TASK_INIT:
+        return EXCHANGE_IKE_SA_INIT;
+    case TASK_AUTH:
+        return EXCHANGE_IKE_AUTH;
+    case TASK_CREATE_CHILD:
+    case TASK_REKEY_CHILD:
+    case TASK_REKEY_IKE:
+        return EXCHANGE_CREATE_CHILD_SA;
+    default:
+        return EXCHANGE_INFORMATIONAL;
+    }
+}
+
+void window_open(struct ike_engine *e, struct sa *sa, struct task task, struct message *m)
+{
+    struct creation *creation = sa->out.creation;
+    message_drop(e, &sa->out.request);
+    sa->out = (struct exchange){.task = task,
+                                .exchange = exchange_of(task.kind),
+                                .request = m,
+                                .creation = creation,
+                                .first_sent = e->now,
+                                .interval = RETRANSMIT_FIRST};
+    window_send(e, sa, &sa->path, m);
+    sa_arm(e, &sa->timer_out, e->now + jittered(e, sa->out.interval));
+    if (sa->state == IKE_STATE_ESTABLISHED)
+        sa_plan_duty(e, sa);
+}
+
+struct exchange window_close(struct ike_engine *e, struct sa *sa)
+{
+    struct exchange done = sa->out;
+    sa->out = (struct exchange){0};
+    message_drop(e, &done.request);
+    sa_disarm(e, &sa->timer_out);
+    sa->next_out++;
+    return done;
+}
+
+static void give_up(struct ike_engine *e, struct sa *sa)
+{
+    if (sa->tunnel && sa->tunnel->sa == sa) {
+        bool up = sa->tunnel->established;
+        uint16_t notify = sa->handshake ? sa->handshake->early_error : 0;
+        tunnel_end(e, sa->tunnel, up ? IKE_EVENT_DOWN : IKE_EVENT_FAILED,
+                   notify ? ERR_PEER : ERR_TIMEOUT, notify, explain_timeout(e, sa));
+    }
+    rekey_drop_rival(e, sa);
+    sa_bury(e, sa);
+}
+
+static void repeat(struct ike_engine *e, struct sa *sa)
+{
+    sa->out.tries++;
+    uint64_t next = (uint64_t)sa->out.interval * 9 / 5;
+    sa->out.interval = (uint32_t)(next < RETRANSMIT_CAP ? next : RETRANSMIT_CAP);
+    window_send(e, sa, &sa->path, sa->out.request);
+    e->counters.retransmitted++;
+    if (sa->tunnel)
+        sa->tunnel->retransmissions++;
+    if (sa->tunnel && sa->out.tries >= 3)
+        queue_event(e, IKE_EVENT_RETRANSMIT, sa->tunnel, &sa->path, 0,
+                    explain(e, "no answer yet, asking again (try %u)", sa->out.tries + 1u));
+    sa_arm(e, &sa->timer_out, e->now + jittered(e, sa->out.interval));
+}
+
+/* Also the reaper of half-open and lingering SAs, and of questions that nobody answers: one timer
+ * says how long an SA may stay as it is. */
+void window_timer(struct ike_engine *e, struct sa *sa)
+{
+    if (sa->lingering) {
+        sa_bury(e, sa);
+        return;
+    }
+    if (!sa->out.request) {
+        window_expired(e, sa);
+        return;
+    }
+    time_us end = sa->out.first_sent + RETRANSMIT_TOTAL;
+    if (sa->handshake && sa->handshake->early_error)
+        end = sa->handshake->early_end;
+    if (e->now >= end)
+        give_up(e, sa);
+    else
+        repeat(e, sa);
+}
+
+/* A half-open SA whose time is over, or the keys process did not answer. */
+void window_expired(struct ike_engine *e, struct sa *sa)
+{
+    if (sa->tunnel) {
+        bool ours = sa->tunnel->initiator;
+        tunnel_end(e, sa->tunnel, ours ? IKE_EVENT_FAILED : IKE_EVENT_REFUSED, ERR_TIMEOUT, 0,
+                   ours ? "the keys process did not answer; look at its log"
+                        : "the peer began a handshake and did not finish it within 30 s; if this "
+                          "is one of yours, look whether UDP 4500 and fragments reach this host");
+    }
+    sa_bury(e, sa);
+}
+
+static bool same_task(const struct task *a, const struct task *b)
+{
+    return a->kind == b->kind && a->spi_in == b->spi_in && a->kind != TASK_CREATE_CHILD;
+}
+
+int task_add(struct ike_engine *e, struct sa *sa, struct task task)
+{
+    (void)e;
+    if (sa->out.request && same_task(&sa->out.task, &task))
+        return 0;
+    for (size_t i = 0; i < sa->task_count; i++)
+        if (same_task(&sa->tasks[i], &task))
+            return 0;
+    if (sa->task_count >= TASKS_MAX)
+        return ERR_LIMIT;
+    sa->tasks[sa->task_count++] = task;
+    return 0;
+}
+
+void task_first(struct ike_engine *e, struct sa *sa, struct task task)
+{
+    (void)e;
+    if (sa->task_count >= TASKS_MAX)
+        sa->task_count = TASKS_MAX - 1;
+    memmove(sa->tasks + 1, sa->tasks, sa->task_count * sizeof(task));
+    sa->tasks[0] = task;
+    sa->task_count++;
+}
+
+static int start(struct ike_engine *e, struct sa *sa, struct task task)
+{
+    switch (task.kind) {
+    case TASK_CREATE_CHILD:
+    case TASK_REKEY_CHILD:
+        return create_start(e, sa, task);
+    case TASK_REKEY_IKE:
+        return rekey_ike_start(e, sa, task);
+    default:
+        return info_start(e, sa, task);
+    }
+}
+
+/* A task that has become pointless (its child is gone) is skipped. */
+void task_run(struct ike_engine *e, struct sa *sa)
+{
+    while (!sa->out.request && sa->task_count > 0 && !sa->buried && !sa->lingering) {
+        struct task task = sa->tasks[0];
+        sa->task_count--;
+        memmove(sa->tasks, sa->tasks + 1, sa->task_count * sizeof(task));
+        int err = start(e, sa, task);
+        if (err < 0)
+            log_debug("ike: task %u of SA %016llx: %s", task.kind, (unsigned long long)sa->spi_own,
+                      err_word(err));
+        if (err < 0 && task.kind == TASK_DELETE_IKE)
+            sa_bury(e, sa);
+    }
+    if (!sa->out.request && sa->state == IKE_STATE_ESTABLISHED && !sa->buried)
+        sa_plan_duty(e, sa);
+}
+
+void task_move(struct ike_engine *e, struct sa *from, struct sa *to)
+{
+    for (size_t i = 0; i < from->task_count; i++) {
+        struct task task = from->tasks[i];
+        if (task.kind != TASK_REKEY_IKE && task.kind != TASK_DELETE_IKE &&
+            task_add(e, to, task) < 0)
+            e->counters.drop_memory++;
+    }
+    from->task_count = 0;
+}

@@ -55,9 +55,12 @@ static int set_common(int fd, uint8_t family, uint32_t mark)
 static int set_ike(int fd, uint8_t family)
 {
     set_buffers(fd, IKE_BUFFER);
-    int err = family == 4 ? set_int(fd, IPPROTO_IP, IP_PKTINFO, 1)
-                          : set_int(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
-    return err != 0 ? err : set_path(fd, family, true);
+    /* PKTINFO tells the interface, ORIGDSTADDR address and port. */
+    int err = family == 4 ? set_int(fd, IPPROTO_IP, IP_PKTINFO, 1) ||
+                                set_int(fd, IPPROTO_IP, IP_RECVORIGDSTADDR, 1)
+                          : set_int(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1) ||
+                                set_int(fd, IPPROTO_IPV6, IPV6_RECVORIGDSTADDR, 1);
+    return err != 0 ? -1 : set_path(fd, family, true);
 }
 
 static int set_worker(int fd, uint8_t family)
@@ -266,37 +269,29 @@ struct joined {
 };
 static _Thread_local struct joined rest;
 
-static void read_control(struct msghdr *msg, struct joined *run, uint16_t port)
+static void read_control(struct msghdr *msg, struct joined *run)
 {
     for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
         if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
             struct in_pktinfo info;
             memcpy(&info, CMSG_DATA(c), sizeof(info));
-            run->local.ip = ip_from_octets(4, (const uint8_t *)&info.ipi_addr);
             run->interface = (uint32_t)info.ipi_ifindex;
         } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
             struct in6_pktinfo info;
             memcpy(&info, CMSG_DATA(c), sizeof(info));
-            run->local.ip = ip_from_octets(6, info.ipi6_addr.s6_addr);
             run->interface = info.ipi6_ifindex;
+        } else if ((c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_ORIGDSTADDR) ||
+                   (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_ORIGDSTADDR)) {
+            struct sockaddr_storage to = {0};
+            size_t room = c->cmsg_len - CMSG_LEN(0);
+            memcpy(&to, CMSG_DATA(c), room < sizeof(to) ? room : sizeof(to));
+            (void)endpoint_from_sockaddr(&to, &run->local);
         } else if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO) {
             int stride;
             memcpy(&stride, CMSG_DATA(c), sizeof(stride));
             run->stride = (size_t)stride;
         }
     }
-    run->local.port = port;
-}
-
-static uint16_t port_of(int fd)
-{
-    struct sockaddr_storage address;
-    struct endpoint e;
-    socklen_t len = sizeof(address);
-    if (getsockname(fd, (struct sockaddr *)&address, &len) != 0 ||
-        !endpoint_from_sockaddr(&address, &e))
-        return 0;
-    return e.port;
 }
 
 static int receive_run(int fd)
@@ -322,7 +317,8 @@ static int receive_run(int fd)
     rest.fd = fd;
     rest.len = (size_t)len;
     rest.stride = 0;
-    read_control(&msg, &rest, port_of(fd));
+    rest.local = (struct endpoint){0};
+    read_control(&msg, &rest);
     if (rest.stride == 0)
         rest.stride = rest.len;
     return 0;

@@ -18,8 +18,22 @@
 /* The lanes count in 16 bits; longer messages are left to libcrypto. */
 enum { JOB_MAX = 65000 };
 
+/* The key schedules in use, 1 kB each: as many as fit the level-2 cache beside the packets. */
+enum { SLOTS = 64 };
+
 struct schedule {
-    uint8_t encrypt[EXPANDED_KEYS / 2], decrypt[EXPANDED_KEYS / 2];
+    _Alignas(16) uint8_t encrypt[240], decrypt[240];
+};
+
+/* What a key expands to. The head's 16 octets let the powers of the GCM hash key, 240 octets into
+ * the library's struct, begin on a cache line. */
+struct slot {
+    _Alignas(64) uint64_t serial; /* 0 = empty */
+    uint64_t batch;               /* the last one that used it */
+    union {
+        struct gcm_key_data gcm;
+        struct schedule cbc;
+    };
 };
 
 /* What a job needs until it is done. */
@@ -30,8 +44,11 @@ struct work {
     struct aead_op *op;
 };
 
-struct scratch {
+struct mb {
     struct gcm_context_data gcm;
+    IMB_MGR *mgr;
+    uint64_t batch; /* counts calls */
+    struct slot slots[SLOTS];
     struct work work[AEAD_BATCH];
 };
 
@@ -40,24 +57,6 @@ struct scratch {
 static pthread_once_t probe_once = PTHREAD_ONCE_INIT;
 static bool usable;
 static const char *name = "";
-
-static bool starts_with_key(IMB_MGR *mgr)
-{
-    struct gcm_key_data *gcm = calloc(1, sizeof(*gcm));
-    _Alignas(16) struct schedule keys;
-    uint8_t key[32];
-    bool same = false;
-
-    for (uint8_t i = 0; i < sizeof(key); i++)
-        key[i] = i;
-    if (gcm != NULL) {
-        IMB_AES256_GCM_PRE(mgr, key, gcm);
-        IMB_AES_KEYEXP_256(mgr, key, keys.encrypt, keys.decrypt);
-        same = memcmp(gcm, key, sizeof(key)) == 0 && memcmp(keys.encrypt, key, sizeof(key)) == 0;
-    }
-    free(gcm);
-    return same;
-}
 
 /* Below AVX2 libcrypto's code is as good; with a self-test that fails it is better. */
 static void probe(void)
@@ -77,7 +76,6 @@ static void probe(void)
     usable = usable && ((mgr->features & IMB_FEATURE_SELF_TEST) == 0 ||
                         (mgr->features & IMB_FEATURE_SELF_TEST_PASS) != 0);
 #endif
-    usable = usable && starts_with_key(mgr);
     if (usable)
         name = arch == IMB_ARCH_AVX2                     ? "ipsec-mb, AVX2"
                : (mgr->features & IMB_FEATURE_VAES) != 0 ? "ipsec-mb, AVX-512 and VAES"
@@ -96,88 +94,91 @@ const char *aead_mb_name(void)
     return aead_mb_usable() ? name : "";
 }
 
-/* ---- engines and keys ---- */
+/* ---- engines ---- */
 
 bool aead_mb_create(struct aead_engine *engine)
 {
-    IMB_MGR *mgr = alloc_mb_mgr(0);
+    struct mb *mb = aligned_alloc(64, sizeof(*mb));
     IMB_ARCH arch;
 
-    engine->mb = mgr;
-    engine->mb_ctx = aligned_alloc(64, (sizeof(struct scratch) + 63) / 64 * 64);
-    if (mgr == NULL || engine->mb_ctx == NULL)
+    if (mb == NULL)
         return false;
-    init_mb_mgr_auto(mgr, &arch);
-    return imb_get_errno(mgr) == 0;
+    memset(mb, 0, sizeof(*mb));
+    engine->mb = mb;
+    mb->mgr = alloc_mb_mgr(0);
+    if (mb->mgr == NULL)
+        return false;
+    init_mb_mgr_auto(mb->mgr, &arch);
+    return imb_get_errno(mb->mgr) == 0;
 }
 
 void aead_mb_free(struct aead_engine *engine)
 {
-    if (engine->mb != NULL)
-        free_mb_mgr(engine->mb);
-    if (engine->mb_ctx != NULL)
-        secret_wipe(engine->mb_ctx, sizeof(struct scratch));
-    free(engine->mb_ctx);
-    engine->mb = engine->mb_ctx = NULL;
+    struct mb *mb = engine->mb;
+
+    if (mb == NULL)
+        return;
+    if (mb->mgr != NULL)
+        free_mb_mgr(mb->mgr);
+    secret_wipe(mb, sizeof(*mb));
+    free(mb);
+    engine->mb = NULL;
 }
 
-size_t aead_mb_body(enum aead_cipher cipher)
-{
-    switch (cipher) {
-    case AEAD_AES128_GCM:
-    case AEAD_AES256_GCM:
-        return sizeof(struct gcm_key_data);
-    case AEAD_CHACHA20:
-        return COMPACT_KEY;
-    default:
-        return sizeof(struct schedule);
-    }
-}
+/* ---- key schedules ---- */
 
-void aead_mb_key(struct aead_engine *engine, struct aead *aead, const uint8_t *key)
-{
-    IMB_MGR *mgr = engine->mb;
-    struct schedule *keys = (struct schedule *)aead->body;
+static void flush(IMB_MGR *mgr);
 
-    memset(aead->body, 0, aead_mb_body(aead->cipher));
+static void expand(IMB_MGR *mgr, struct slot *slot, const struct aead *aead)
+{
     switch (aead->cipher) {
     case AEAD_AES128_GCM:
-        IMB_AES128_GCM_PRE(mgr, key, (struct gcm_key_data *)aead->body);
+        IMB_AES128_GCM_PRE(mgr, aead->key, &slot->gcm);
         break;
     case AEAD_AES256_GCM:
-        IMB_AES256_GCM_PRE(mgr, key, (struct gcm_key_data *)aead->body);
-        break;
-    case AEAD_CHACHA20:
-        memcpy(aead->body, key, COMPACT_KEY);
+        IMB_AES256_GCM_PRE(mgr, aead->key, &slot->gcm);
         break;
     case AEAD_AES128_CBC:
-        IMB_AES_KEYEXP_128(mgr, key, keys->encrypt, keys->decrypt);
+        IMB_AES_KEYEXP_128(mgr, aead->key, slot->cbc.encrypt, slot->cbc.decrypt);
         break;
     default:
-        IMB_AES_KEYEXP_256(mgr, key, keys->encrypt, keys->decrypt);
+        IMB_AES_KEYEXP_256(mgr, aead->key, slot->cbc.encrypt, slot->cbc.decrypt);
         break;
     }
+}
+
+/* Jobs of this batch may still be working with what a slot holds: they go first. */
+static struct slot *slot_of(struct mb *mb, const struct aead *aead)
+{
+    struct slot *slot = &mb->slots[aead->serial % SLOTS];
+
+    if (slot->serial != aead->serial) {
+        if (slot->batch == mb->batch)
+            flush(mb->mgr);
+        expand(mb->mgr, slot, aead);
+        slot->serial = aead->serial;
+    }
+    slot->batch = mb->batch;
+    return slot;
 }
 
 /* ---- AES-GCM ---- */
 
-static void gcm_run(struct aead_engine *engine, struct aead_op *op, bool seal)
+static void gcm_run(struct mb *mb, struct aead_op *op, bool seal)
 {
-    IMB_MGR *mgr = engine->mb;
-    struct gcm_context_data *ctx = &((struct scratch *)engine->mb_ctx)->gcm;
-    const struct aead *aead = op->aead;
-    const struct gcm_key_data *key = (const struct gcm_key_data *)aead->body;
-    bool small = aead->cipher == AEAD_AES128_GCM;
+    const struct gcm_key_data *key = &slot_of(mb, op->aead)->gcm;
+    bool small = op->aead->cipher == AEAD_AES128_GCM;
+    IMB_MGR *mgr = mb->mgr;
     uint8_t nonce[12], tag[16];
 
-    memcpy(nonce, aead->salt, 4);
+    memcpy(nonce, op->aead->salt, 4);
     memcpy(nonce + 4, op->iv, 8);
     if (seal) {
-        (small ? mgr->gcm128_enc : mgr->gcm256_enc)(key, ctx, op->text, op->text, op->text_len,
+        (small ? mgr->gcm128_enc : mgr->gcm256_enc)(key, &mb->gcm, op->text, op->text, op->text_len,
                                                     nonce, op->aad, op->aad_len, op->icv, 16);
         op->ok = true;
     } else {
-        (small ? mgr->gcm128_dec : mgr->gcm256_dec)(key, ctx, op->text, op->text, op->text_len,
+        (small ? mgr->gcm128_dec : mgr->gcm256_dec)(key, &mb->gcm, op->text, op->text, op->text_len,
                                                     nonce, op->aad, op->aad_len, tag, 16);
         op->ok = secret_equal(tag, op->icv, 16);
     }
@@ -210,7 +211,7 @@ static void chacha_job(IMB_JOB *job, struct work *w)
     memcpy(w->nonce + 4, op->iv, 8);
     job->cipher_mode = IMB_CIPHER_CHACHA20_POLY1305;
     job->hash_alg = IMB_AUTH_CHACHA20_POLY1305;
-    job->enc_keys = job->dec_keys = op->aead->body;
+    job->enc_keys = job->dec_keys = op->aead->key;
     job->key_len_in_bytes = 32;
     job->iv = w->nonce;
     job->iv_len_in_bytes = 12;
@@ -235,11 +236,10 @@ static size_t place_esn(struct work *w)
     return 4;
 }
 
-static void cbc_job(IMB_JOB *job, struct work *w)
+static void cbc_job(IMB_JOB *job, struct work *w, const struct schedule *keys)
 {
     const struct aead_op *op = w->op;
-    const struct schedule *keys = (const struct schedule *)op->aead->body;
-    const struct hmac_key *mac = aead_hmac_key(op->aead);
+    const struct hmac_key *mac = op->aead->hmac;
     size_t before = (size_t)op->aad_len + 16;
 
     job->cipher_mode = IMB_CIPHER_CBC;
@@ -278,51 +278,58 @@ static void finish(const IMB_JOB *job)
     }
 }
 
-static void submit(IMB_MGR *mgr, struct work *w, bool seal)
+static void flush(IMB_MGR *mgr)
 {
-    IMB_JOB *job = IMB_GET_NEXT_JOB(mgr);
+    for (IMB_JOB *job = IMB_FLUSH_JOB(mgr); job != NULL; job = IMB_FLUSH_JOB(mgr))
+        finish(job);
+}
+
+/* The slot comes before the job: making room may flush. */
+static void submit(struct mb *mb, struct work *w, bool seal)
+{
+    bool cbc = aead_is_cbc(w->op->aead);
+    const struct slot *slot = cbc ? slot_of(mb, w->op->aead) : NULL;
+    IMB_JOB *job = IMB_GET_NEXT_JOB(mb->mgr);
 
     job->cipher_direction = seal ? IMB_DIR_ENCRYPT : IMB_DIR_DECRYPT;
     job->chain_order = seal ? IMB_ORDER_CIPHER_HASH : IMB_ORDER_HASH_CIPHER;
-    if (aead_is_cbc(w->op->aead))
-        cbc_job(job, w);
+    if (cbc)
+        cbc_job(job, w, &slot->cbc);
     else
         chacha_job(job, w);
     job->dst = w->op->text;
     job->msg_len_to_cipher_in_bytes = w->op->text_len;
     job->auth_tag_output = w->tag;
     job->user_data = w;
-    for (job = IMB_SUBMIT_JOB(mgr); job != NULL; job = IMB_GET_COMPLETED_JOB(mgr))
+    for (job = IMB_SUBMIT_JOB(mb->mgr); job != NULL; job = IMB_GET_COMPLETED_JOB(mb->mgr))
         finish(job);
 }
 
 void aead_mb_run(struct aead_engine *engine, struct aead_op *ops, size_t count, bool seal)
 {
-    struct scratch *scratch = engine->mb_ctx;
-    IMB_MGR *mgr = engine->mb;
+    struct mb *mb = engine->mb;
     size_t jobs = 0, by_mac[HASH_SHA512 + 1] = {0};
 
+    mb->batch++;
     for (size_t i = 0; i < count; i++)
         by_mac[ops[i].aead->mac]++;
     for (size_t i = 0; i < count && i < AEAD_BATCH; i++) {
         enum hash_kind mac = ops[i].aead->mac;
 
-        ops[i].ok = false;
         if (ops[i].aead->cipher <= AEAD_AES256_GCM) {
-            gcm_run(engine, &ops[i], seal);
+            gcm_run(mb, &ops[i], seal);
         } else if (fits_a_job(&ops[i]) &&
                    (mac == HASH_NONE || engine->few || enough(mac, by_mac[mac]))) {
-            struct work *w = &scratch->work[jobs++];
+            struct work *w = &mb->work[jobs++];
 
             w->op = &ops[i];
-            submit(mgr, w, seal);
+            submit(mb, w, seal);
         } else {
             aead_ossl_run(engine, &ops[i], seal);
         }
     }
     if (jobs > 0)
-        for (IMB_JOB *job = IMB_FLUSH_JOB(mgr); job != NULL; job = IMB_FLUSH_JOB(mgr))
-            finish(job);
+        flush(mb->mgr);
 }
 
 #else /* built without it: nothing is ever expanded */
@@ -346,17 +353,6 @@ bool aead_mb_create(struct aead_engine *engine)
 void aead_mb_free(struct aead_engine *engine)
 {
     (void)engine;
-}
-
-size_t aead_mb_body(enum aead_cipher cipher)
-{
-    (void)cipher;
-    return 0;
-}
-
-void aead_mb_key(struct aead_engine *engine, struct aead *aead, const uint8_t *key)
-{
-    (void)engine, (void)aead, (void)key;
 }
 
 void aead_mb_run(struct aead_engine *engine, struct aead_op *ops, size_t count, bool seal)

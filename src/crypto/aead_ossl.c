@@ -34,30 +34,28 @@ bool aead_ossl_ready(void)
 
 void aead_ossl_forget(struct aead_engine *engine)
 {
-    for (size_t i = 0; i < AEAD_CACHE; i++) {
-        EVP_CIPHER_CTX_free(engine->slots[i].context);
-        engine->slots[i] = (struct aead_slot){0};
+    for (size_t i = 0; i < AEAD_CONTEXTS; i++) {
+        EVP_CIPHER_CTX_free(engine->contexts[i].cipher);
+        engine->contexts[i] = (struct aead_context){0};
     }
 }
 
-/* The context keyed for this aead and direction: the cached one, or the slot's keyed anew. Keys of
- * one tunnel have neighbouring serials, so they do not fight over a slot. */
+/* The context keyed for this aead and direction: the cached one, or the slot's keyed anew. */
 static EVP_CIPHER_CTX *keyed(struct aead_engine *engine, const struct aead *aead, bool seal)
 {
-    struct aead_slot *slot = &engine->slots[(aead->serial * 2 + seal) % AEAD_CACHE];
+    struct aead_context *slot = &engine->contexts[(aead->serial * 2 + seal) % AEAD_CONTEXTS];
 
     if (slot->serial == aead->serial)
-        return slot->context;
+        return slot->cipher;
     slot->serial = 0;
-    if (slot->context == NULL)
-        slot->context = EVP_CIPHER_CTX_new();
-    if (slot->context == NULL || EVP_CIPHER_CTX_reset(slot->context) != 1 ||
-        EVP_CipherInit_ex2(slot->context, ciphers[aead->cipher], aead->body, NULL, seal, NULL) !=
-            1 ||
-        EVP_CIPHER_CTX_set_padding(slot->context, 0) != 1)
+    if (slot->cipher == NULL)
+        slot->cipher = EVP_CIPHER_CTX_new();
+    if (slot->cipher == NULL || EVP_CIPHER_CTX_reset(slot->cipher) != 1 ||
+        EVP_CipherInit_ex2(slot->cipher, ciphers[aead->cipher], aead->key, NULL, seal, NULL) != 1 ||
+        EVP_CIPHER_CTX_set_padding(slot->cipher, 0) != 1)
         return NULL;
     slot->serial = aead->serial;
-    return slot->context;
+    return slot->cipher;
 }
 
 static bool aead_run(EVP_CIPHER_CTX *ctx, struct aead_op *op, bool seal)
@@ -90,7 +88,7 @@ static bool cbc_run(EVP_CIPHER_CTX *ctx, struct aead_op *op, bool seal)
 
 static void mac(const struct aead_op *op, uint8_t *out)
 {
-    const struct hmac_key *key = aead_hmac_key(op->aead);
+    const struct hmac_key *key = op->aead->hmac;
     uint8_t high[4] = {(uint8_t)(op->esn_high >> 24), (uint8_t)(op->esn_high >> 16),
                        (uint8_t)(op->esn_high >> 8), (uint8_t)op->esn_high};
     struct hash h;

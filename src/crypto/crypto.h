@@ -84,10 +84,12 @@ const char *suite_name(uint8_t transform_type, size_t index);
  * --------------------------------------------------------------------------------------------------------------------
  */
 
-/* A keyed cipher for one direction of one SA. Lives in memory the caller provides: aead_size()
- * octets, aligned to 64. */
+/* A keyed cipher for one direction of one SA: the key octets and little else (48 octets, 176 with
+ * HMAC), in memory the caller provides: aead_size() octets, aligned to 16 or more. */
 struct aead;
-/* Per-thread scratch of the crypto library (ipsec-mb's manager). One per thread;
+/* Per-thread scratch: ipsec-mb's manager, where the CPU is worth it, and the key schedules of the
+ * last few dozen keys used, made on first use (0.2 us) and kept until others take their place or
+ * the engine is freed. So idle SAs are small and busy ones fast. One engine per thread;
  * aead_engine_create() at thread start. */
 struct aead_engine;
 
@@ -96,14 +98,9 @@ void aead_engine_free(struct aead_engine *engine);
 
 size_t aead_size(const struct encr_alg *encr, const struct integ_alg *integ);
 /* key: cipher key then salt, as keymat gives them (RFC 4106, 7634); integ_key only for non-AEAD,
- * else NULL. */
+ * else NULL. The engine may be NULL: any engine can work any key. */
 int aead_init(struct aead *aead, struct aead_engine *engine, const struct encr_alg *encr,
               const uint8_t *key, const struct integ_alg *integ, const uint8_t *integ_key) MUST_USE;
-/* The same key in its smallest form, about 0.05 kB (0.2 with HMAC), always worked by libcrypto; a
- * busy one is still keyed only once. For SAs that carry few messages, such as IKE's own. */
-size_t aead_size_compact(const struct encr_alg *encr, const struct integ_alg *integ);
-int aead_init_compact(struct aead *aead, const struct encr_alg *encr, const uint8_t *key,
-                      const struct integ_alg *integ, const uint8_t *integ_key) MUST_USE;
 void aead_wipe(struct aead *aead);
 size_t aead_iv_len(const struct aead *aead); /* octets on the wire */
 size_t aead_icv_len(const struct aead *aead);

@@ -8,20 +8,16 @@
 #include "crypto/aead_form.h"
 #include "crypto/crypto.h"
 
-/* How a key is made: by ipsec-mb where it is, by libcrypto alone, or compact beside ipsec-mb. */
-enum backend { FAST, PORTABLE, COMPACT, BACKENDS };
+/* Who works the key: what the machine has, or libcrypto alone. */
+enum backend { FAST, PORTABLE, BACKENDS };
 
-static inline struct aead *key_make(struct aead_engine *engine, enum backend backend,
-                                    const struct encr_alg *encr, const uint8_t *key,
+static inline struct aead *key_make(const struct encr_alg *encr, const uint8_t *key,
                                     const struct integ_alg *integ, const uint8_t *integ_key)
 {
-    size_t size = backend == COMPACT ? aead_size_compact(encr, integ) : aead_size(encr, integ);
-    struct aead *aead = aligned_alloc(64, (size + 63) / 64 * 64);
+    struct aead *aead = aligned_alloc(16, aead_size(encr, integ));
 
     assert_non_null(aead);
-    assert_int_equal(backend == COMPACT ? aead_init_compact(aead, encr, key, integ, integ_key)
-                                        : aead_init(aead, engine, encr, key, integ, integ_key),
-                     0);
+    assert_int_equal(aead_init(aead, NULL, encr, key, integ, integ_key), 0);
     return aead;
 }
 

@@ -15,9 +15,9 @@ static int fill_noise(void **state)
     return 0;
 }
 
-static struct aead *make(struct aead_engine *engine, enum backend b, struct pairing p, size_t at)
+static struct aead *make(struct pairing p, size_t at)
 {
-    return key_make(engine, b, p.encr, keymat + at, p.integ, p.integ == NULL ? NULL : mac_key);
+    return key_make(p.encr, keymat + at, p.integ, p.integ == NULL ? NULL : mac_key);
 }
 
 static struct packet packet_of(const struct aead *aead, size_t aad_len, size_t text_len)
@@ -42,55 +42,50 @@ static bool run_one(struct aead_engine *engine, struct packet *p, bool seal)
 
 /* ---- the back ends agree ---- */
 
-static void agree_on(struct aead_engine *fast, struct aead_engine *slow, struct pairing pair,
+static void agree_on(struct aead_engine *engines[static BACKENDS], struct pairing pair,
                      size_t aad_len, size_t text_len, bool esn)
 {
-    struct aead *keys[BACKENDS] = {make(fast, FAST, pair, 0), NULL, make(fast, COMPACT, pair, 0)};
+    struct aead *key = make(pair, 0);
     struct packet packets[BACKENDS];
 
-    aead_force_portable(true);
-    keys[PORTABLE] = make(slow, PORTABLE, pair, 0);
-    aead_force_portable(false);
     for (enum backend b = 0; b < BACKENDS; b++) {
-        packets[b] = packet_of(keys[b], aad_len, text_len);
+        packets[b] = packet_of(key, aad_len, text_len);
         if (esn)
             set_esn(&packets[b], 0x01020304);
-        assert_true(run_one(b == PORTABLE ? slow : fast, &packets[b], true));
+        assert_true(run_one(engines[b], &packets[b], true));
         assert_memory_equal(packets[b].octets, packets[0].octets, packets[0].len);
     }
     for (enum backend b = 0; b < BACKENDS; b++) {
         uint8_t icv[64];
 
-        memcpy(icv, packets[b].op.icv, aead_icv_len(keys[b]));
-        assert_true(run_one(b == PORTABLE ? slow : fast, &packets[b], false));
+        memcpy(icv, packets[b].op.icv, aead_icv_len(key));
+        assert_true(run_one(engines[b], &packets[b], false));
         assert_memory_equal(packets[b].op.text, noise + 400, text_len);
-        assert_memory_equal(icv, packets[b].op.icv, aead_icv_len(keys[b]));
+        assert_memory_equal(icv, packets[b].op.icv, aead_icv_len(key));
         packet_free(&packets[b]);
-        key_free(keys[b]);
     }
+    key_free(key);
 }
 
 static void back_ends_agree(void **state)
 {
     static const size_t far[] = {1023, 1400, 1424, 4096, 8192, 9000, 16384, 64976, 65008, 65520};
-    struct aead_engine *fast = engine_make(FAST), *slow;
+    struct aead_engine *engines[BACKENDS] = {engine_make(FAST), engine_make(PORTABLE)};
     struct pairing pairs[PAIRINGS];
 
     (void)state;
-    slow = engine_make(PORTABLE);
-    aead_force_portable(false);
     pairings(pairs);
     for (size_t i = 0; i < PAIRINGS; i++) {
         size_t block = pairs[i].encr->block;
 
         for (size_t len = block == 1 ? 0 : 16; len < 600; len += block)
-            agree_on(fast, slow, pairs[i], len % 37, len, block != 1 && len % 32 == 0);
+            agree_on(engines, pairs[i], len % 37, len, block != 1 && len % 32 == 0);
         for (size_t j = 0; j < ARRAY_LEN(far); j++)
-            agree_on(fast, slow, pairs[i], 8, far[j] / block * block, block != 1 && j % 2 == 0);
-        agree_on(fast, slow, pairs[i], 300, 64, false);
-        agree_on(fast, slow, pairs[i], 0, 64, false);
+            agree_on(engines, pairs[i], 8, far[j] / block * block, block != 1 && j % 2 == 0);
+        agree_on(engines, pairs[i], 300, 64, false);
+        agree_on(engines, pairs[i], 0, 64, false);
     }
-    engine_drop(fast), engine_drop(slow);
+    engine_drop(engines[FAST]), engine_drop(engines[PORTABLE]);
 }
 
 /* Encrypt-then-MAC against its definition: ICV = HMAC(aad | iv | ciphertext | high half). */
@@ -104,7 +99,7 @@ static void mac_covers(void **state)
         struct aead_engine *engine = engine_make(b);
 
         for (size_t i = 3; i < PAIRINGS; i++) {
-            struct aead *aead = make(engine, b, pairs[i], 0);
+            struct aead *aead = make(pairs[i], 0);
             const struct prf_alg *alg = suite_prf((uint16_t)(pairs[i].integ->id - 7));
             struct packet p = packet_of(aead, 8, 160);
             uint8_t high[4] = {0xfe, 0xdc, 0xba, 0x98}, full[64];
@@ -137,7 +132,7 @@ static void scattered(void **state)
         struct aead_engine *engine = engine_make(b);
 
         for (size_t i = 0; i < PAIRINGS; i++) {
-            struct aead *aead = make(engine, b, pairs[i], 0);
+            struct aead *aead = make(pairs[i], 0);
             struct packet here = packet_of(aead, 12, 96), there = packet_of(aead, 12, 96);
             uint8_t icv[64], aad[12], iv[16];
 
@@ -201,7 +196,7 @@ static void every_flipped_bit(void **state)
         struct aead_engine *engine = engine_make(b);
 
         for (size_t i = 0; i < PAIRINGS; i++) {
-            struct aead *aead = make(engine, b, pairs[i], 0);
+            struct aead *aead = make(pairs[i], 0);
 
             bad_bits_on(engine, aead, false);
             if (pairs[i].integ != NULL)
@@ -223,8 +218,7 @@ static void wrong_keys_and_lengths(void **state)
         struct aead_engine *engine = engine_make(b);
 
         for (size_t i = 0; i < PAIRINGS; i++) {
-            struct aead *right = make(engine, b, pairs[i], 0),
-                        *wrong = make(engine, b, pairs[i], 1);
+            struct aead *right = make(pairs[i], 0), *wrong = make(pairs[i], 1);
             struct packet p = packet_of(right, 8, 64);
 
             assert_true(run_one(engine, &p, true));
@@ -250,7 +244,7 @@ static void wrong_arguments(void **state)
 {
     struct aead_engine *engine = engine_make(FAST);
     struct pairing gcm = {suite_encr(20, 256), NULL}, cbc = {suite_encr(12, 128), suite_integ(12)};
-    struct aead *aead = make(engine, FAST, gcm, 0);
+    struct aead *aead = make(gcm, 0);
 
     (void)state;
     assert_int_equal(aead_init(aead, engine, gcm.encr, keymat, cbc.integ, mac_key), ERR_ARGUMENT);
@@ -263,16 +257,16 @@ static void wrong_arguments(void **state)
 
 /* ---- batches ---- */
 
-enum { MANY = 3 * AEAD_BATCH + 17, KEYS = 3 * PAIRINGS };
+enum { MANY = 3 * AEAD_BATCH + 17, KEYS = 20 * PAIRINGS };
 
-/* Keys of all kinds and forms, more of them than an engine keeps contexts for. */
-static void many_keys(struct aead_engine *engine, enum backend b, struct aead *keys[static KEYS])
+/* More keys than an engine keeps schedules for, so that slots change hands within a batch. */
+static void many_keys(struct aead *keys[static KEYS])
 {
     struct pairing pairs[PAIRINGS];
 
     pairings(pairs);
     for (size_t i = 0; i < KEYS; i++)
-        keys[i] = make(engine, i % 3 == 1 ? COMPACT : b, pairs[i % PAIRINGS], i % 20);
+        keys[i] = make(pairs[i % PAIRINGS], i % 20);
 }
 
 /* Any mix in one call, some of it forged: exactly the forged ones fail. `runs` neighbours have the
@@ -286,7 +280,7 @@ static void mixed_batch(enum backend b, size_t runs, bool few)
 
     assert_true(packets != NULL && ops != NULL);
     engine->few = few;
-    many_keys(engine, b, keys);
+    many_keys(keys);
     for (size_t i = 0; i < MANY; i++) {
         const struct aead *key = keys[i / runs % KEYS];
 
@@ -318,7 +312,7 @@ static void mixed_batch(enum backend b, size_t runs, bool few)
 static void batches(void **state)
 {
     (void)state;
-    for (enum backend b = 0; b < COMPACT; b++) {
+    for (enum backend b = 0; b < BACKENDS; b++) {
         for (size_t few = 0; few < 2; few++) {
             mixed_batch(b, 1, few);
             mixed_batch(b, 5, few);
@@ -355,7 +349,7 @@ static void shared_by_threads(void **state)
         struct aead_engine *engine = engine_make(b);
 
         for (size_t i = 0; i < PAIRINGS; i++) {
-            struct aead *aead = make(engine, b, pairs[i], 0);
+            struct aead *aead = make(pairs[i], 0);
             pthread_t threads[3];
             void *good;
 
@@ -380,24 +374,18 @@ static void sizes(void **state)
     (void)state;
     pairings(pairs);
     for (size_t i = 0; i < PAIRINGS; i++) {
-        size_t full = aead_size(pairs[i].encr, pairs[i].integ);
-        size_t compact = aead_size_compact(pairs[i].encr, pairs[i].integ);
-        struct aead_engine *engine = engine_make(FAST);
-        struct aead *aead = make(engine, FAST, pairs[i], 0);
+        size_t size = aead_size(pairs[i].encr, pairs[i].integ);
+        struct aead *aead = make(pairs[i], 0);
 
-        assert_true(full <= 1024 && compact <= 192 && compact <= full);
+        assert_int_equal(size, pairs[i].integ == NULL ? 48 : 176);
         assert_int_equal(aead_iv_len(aead), pairs[i].encr->iv_len);
         assert_int_equal(aead_block(aead), pairs[i].encr->block);
         assert_int_equal(aead_icv_len(aead),
                          pairs[i].integ == NULL ? pairs[i].encr->icv_len : pairs[i].integ->icv_len);
         aead_wipe(aead);
-        for (size_t k = 0; k < full; k++)
+        for (size_t k = 0; k < size; k++)
             assert_int_equal(((uint8_t *)aead)[k], 0);
         free(aead);
-        engine_drop(engine);
-        if (i < 4)
-            printf("note: a key of %s takes %zu octets, compact %zu\n", pairs[i].encr->name, full,
-                   compact);
     }
 }
 

@@ -12,7 +12,7 @@ static void aead_case(const struct encr_alg *encr, struct bytes key, struct byte
     iv = (struct bytes){iv.at + 4, 8};
     for (enum backend b = 0; b < BACKENDS; b++) {
         struct aead_engine *engine = engine_make(b);
-        struct aead *aead = key_make(engine, b, encr, keymat, NULL, NULL);
+        struct aead *aead = key_make(encr, keymat, NULL, NULL);
         struct packet sealed = packet_make(aead, aad, iv, msg);
         struct packet opened = packet_make(aead, aad, iv, ct);
 
@@ -87,7 +87,7 @@ static void cbc_case(const struct encr_alg *encr, struct bytes key, struct bytes
 
     for (enum backend b = 0; b < BACKENDS; b++) {
         struct aead_engine *engine = engine_make(b);
-        struct aead *aead = key_make(engine, b, encr, key.at, suite_integ(12), mac_key);
+        struct aead *aead = key_make(encr, key.at, suite_integ(12), mac_key);
         struct packet p = packet_make(aead, (struct bytes){mac_key, 8}, iv, padded);
 
         aead_seal(engine, &p.op, 1);
@@ -153,7 +153,7 @@ static void integ_case(const struct integ_alg *integ, struct bytes key, struct b
 
     for (enum backend b = 0; b < BACKENDS; b++) {
         struct aead_engine *engine = engine_make(b);
-        struct aead *aead = key_make(engine, b, suite_encr(12, 128), cipher_key, integ, key.at);
+        struct aead *aead = key_make(suite_encr(12, 128), cipher_key, integ, key.at);
         struct packet p =
             packet_make(aead, (struct bytes){msg.at, aad_len}, (struct bytes){msg.at + aad_len, 16},
                         (struct bytes){msg.at + aad_len + 16, msg.len - aad_len - 16});
@@ -217,7 +217,7 @@ static void rfc7634_case(const json_t *vector, struct bytes aad, struct bytes pl
 
     for (enum backend b = 0; b < BACKENDS; b++) {
         struct aead_engine *engine = engine_make(b);
-        struct aead *aead = key_make(engine, b, suite_encr(28, 0), keymat.at, NULL, NULL);
+        struct aead *aead = key_make(suite_encr(28, 0), keymat.at, NULL, NULL);
         struct packet p = packet_make(aead, aad, iv, plain);
 
         aead_seal(engine, &p.op, 1);

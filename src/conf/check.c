@@ -367,8 +367,11 @@ static void check_somebody(struct inspection *in)
         fault_add(in->faults, conf->file, option_line(conf, "auth", "any-cert"), NULL,
                   "add [client NAME] sections, or any-cert = yes to [auth]",
                   "nobody could connect: no client is named and any-cert is no");
-    note(in, "%zu client%s by name%s", conf->peer_count, conf->peer_count == 1 ? "" : "s",
-         any ? ", and any certificate of the authority" : "");
+    if (conf->peer_count)
+        note(in, "%zu client%s known by name", conf->peer_count,
+             conf->peer_count == 1 ? " is" : "s are");
+    if (any)
+        note(in, "whoever has a certificate of the authority may connect");
 }
 
 int conf_inspect(const struct conf *conf, int64_t now, struct conf_faults *faults,

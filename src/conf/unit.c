@@ -39,7 +39,9 @@ static uint64_t seconds_of(char unit)
 bool conf_duration(const char *text, uint64_t *out)
 {
     uint64_t sum = 0, n, last = UINT64_MAX;
-    if (digits(&text, &n) && !*text) {
+    if (!digits(&text, &n))
+        return false;
+    if (!*text) {
         *out = n;
         return true;
     }

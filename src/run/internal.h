@@ -32,7 +32,8 @@ struct run_sockets {
     size_t count;
     struct ip ip[RUN_GROUPS];
     struct net_udp_group group[RUN_GROUPS];
-    int raw4, raw6; /* plain ESP, or -1 */
+    bool plain4, plain6;             /* raw4, raw6 are open */
+    struct net_raw_group raw4, raw6; /* plain ESP */
 };
 
 /* Monotonic microseconds that go on while the machine sleeps. */
@@ -53,6 +54,7 @@ int run_fault(int monitor_fd, int exit_code, const char *format, ...) PRINTF_LIK
 struct keys_process_args {
     const struct conf *conf;
     int monitor_fd, ike_fd;
+    bool read_again; /* the secrets in conf were wiped: read the file once more */
 };
 int keys_process(void *args);
 

@@ -194,22 +194,33 @@ static int open_book(struct keys *keys)
     return 0;
 }
 
+/* A restarted keys process: the monitor has wiped what it had. */
+static int read_again(const struct conf **conf, struct conf_faults *faults)
+{
+    struct conf *fresh;
+    int result = conf_load((*conf)->file, &fresh, faults);
+    if (result == 0)
+        *conf = fresh;
+    return result;
+}
+
 int keys_process(void *context)
 {
     static struct keys keys;
     const struct keys_process_args *args = context;
     struct conf_faults faults = {.count = 0};
     char why[256];
-    keys.conf = args->conf;
+    const struct conf *conf = args->conf;
     keys.monitor_fd = args->monitor_fd;
     keys.ike_fd = args->ike_fd;
     if (crypto_init())
         return run_fault(args->monitor_fd, RUN_EXIT_FAILED,
                          "the crypto library failed its self-test: reinstall libssl3");
-    if (ring_load(&keys.ring, args->conf, &faults)) {
+    if ((args->read_again && read_again(&conf, &faults)) || ring_load(&keys.ring, conf, &faults)) {
         conf_fault_print(&faults.at[0], why, sizeof(why));
         return run_fault(args->monitor_fd, RUN_EXIT_CONFIG, "%s", why);
     }
+    keys.conf = conf;
     if (open_book(&keys))
         return run_fault(args->monitor_fd, RUN_EXIT_CONFIG,
                          "the pools and fixed addresses do not fit into memory: make them smaller");

@@ -1,0 +1,248 @@
+/* Addresses, routes, DNS and rules of the host: see net_apply.h. */
+#include "run/net_apply.h"
+
+#include "store/store.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Room for IPv6, UDP, ESP with the longest ICV we offer by default, and padding. */
+enum { OUTER_OVERHEAD = 40 + 8 + 8 + 8 + 16 + 2 + 3, LEAST_MTU = 1280 };
+
+uint32_t net_apply_mark(const char *device)
+{
+    uint32_t hash = 2166136261U; /* FNV-1a */
+    for (; *device; device++)
+        hash = (hash ^ (uint8_t)*device) * 16777619U;
+    return 0x53680000U | (hash & 0xffff);
+}
+
+static uint8_t full_bits(const struct ip *ip)
+{
+    return (uint8_t)(ip_len(ip) * 8);
+}
+
+/* ---- gateway */
+
+static int pool_up(struct net_apply *net, const struct prefix *pool, char why[static NET_WHY])
+{
+    /* The pool's own length makes the kernel's connected route the pool's route. */
+    struct prefix own = {.ip = lease_gateway_address(pool), .bits = pool->bits};
+    return net_address_add(net->tun->index, &own, why);
+}
+
+static int rules_up(struct net_apply *net, char why[static NET_WHY])
+{
+    char outside[16] = "";
+    struct net_gateway_plan plan = {.device = net->tun->name,
+                                    .outside = outside,
+                                    .pools = net->conf->pools,
+                                    .count = net->conf->pool_count,
+                                    .masquerade = net->conf->nat,
+                                    .between_clients = net->conf->client_to_client};
+    snprintf(outside, sizeof(outside), "%s", net->conf->outside);
+    if (plan.masquerade && !outside[0] && net_default_interface(4, outside) &&
+        net_default_interface(6, outside)) {
+        log_warn("nat is on, but there is no default route to leave by: no addresses will be "
+                 "translated; set outside = INTERFACE");
+        plan.masquerade = false;
+    }
+    int result = net_gateway_up(&plan, why);
+    net->rules = result == 0;
+    return result;
+}
+
+int net_apply_open(struct net_apply *net, char why[static NET_WHY])
+{
+    int result = 0;
+    if (!net->conf->gateway) {
+        net_client_routes_sweep(net->mark);
+        return 0;
+    }
+    for (size_t i = 0; i < net->conf->pool_count && result == 0; i++)
+        result = pool_up(net, &net->conf->pools[i], why);
+    if (result == 0)
+        result = net_link_up(net->tun->index, 0, why);
+    if (result == 0 && net->conf->pool_count)
+        result = rules_up(net, why);
+    return result;
+}
+
+static bool in_pools(const struct conf *conf, const struct prefix *p)
+{
+    for (size_t i = 0; i < conf->pool_count; i++)
+        if (prefix_contains(&conf->pools[i], &p->ip))
+            return true;
+    return false;
+}
+
+static bool site_known(const struct net_apply *net, const struct prefix *to)
+{
+    for (size_t i = 0; i < net->site_count; i++)
+        if (net->sites[i].to.bits == to->bits && ip_equal(&net->sites[i].to.ip, &to->ip))
+            return true;
+    return false;
+}
+
+static int gateway_up(struct net_apply *net, const struct ike_net *wanted, char why[static NET_WHY])
+{
+    int result = 0;
+    for (size_t i = 0; i < wanted->remote_count && result == 0; i++) {
+        struct prefix to;
+        if (!selector_to_prefix(&wanted->remote_ts[i], &to) || in_pools(net->conf, &to))
+            continue;
+        if (net->site_count == NET_APPLY_SITES)
+            return ERR_LIMIT;
+        if (!site_known(net, &to))
+            result = net_route_add(net->tun->index, &to, NULL, 0, why);
+        if (result == 0 || result == ERR_EXISTS) {
+            net->sites[net->site_count++] = (struct net_site){wanted->tunnel, to};
+            result = 0;
+        }
+    }
+    return result;
+}
+
+static void gateway_down(struct net_apply *net, uint64_t tunnel)
+{
+    char why[NET_WHY];
+    for (size_t i = net->site_count; i-- > 0;) {
+        if (net->sites[i].tunnel != tunnel)
+            continue;
+        struct prefix to = net->sites[i].to;
+        net->sites[i] = net->sites[--net->site_count];
+        if (!site_known(net, &to)) /* another tunnel of that peer may have taken over */
+            (void)!net_route_del(net->tun->index, &to, 0, why);
+    }
+}
+
+/* ---- client */
+
+static uint16_t device_mtu(const struct net_apply *net, const struct ip *gateway)
+{
+    struct ip source;
+    uint32_t interface;
+    uint16_t outer;
+    char why[NET_WHY];
+    if (net->conf->mtu)
+        return net->conf->mtu;
+    if (net_route_to(gateway, net->mark, &source, &interface, &outer, why) || outer == 0)
+        return RUN_DEFAULT_MTU;
+    if (outer >= RUN_DEFAULT_MTU + OUTER_OVERHEAD)
+        return RUN_DEFAULT_MTU;
+    return outer >= LEAST_MTU + OUTER_OVERHEAD ? (uint16_t)(outer - OUTER_OVERHEAD) : LEAST_MTU;
+}
+
+static int addresses_up(struct net_apply *net, const struct ike_net *wanted,
+                        char why[static NET_WHY])
+{
+    const struct ip *own[] = {&wanted->ip4, &wanted->ip6};
+    int result = 0;
+    for (size_t i = 0; i < ARRAY_LEN(own) && result == 0; i++) {
+        if (own[i]->family == 0)
+            continue;
+        struct prefix address = {.ip = *own[i], .bits = full_bits(own[i])};
+        result = net_address_add(net->tun->index, &address, why);
+        if (result == 0)
+            net->addresses[net->address_count++] = address;
+    }
+    return result;
+}
+
+static int routes_up(struct net_apply *net, const struct ike_net *wanted, char why[static NET_WHY])
+{
+    struct prefix to[CONF_SELECTORS];
+    struct net_client_plan plan = {.index = net->tun->index,
+                                   .mark = net->mark,
+                                   .prefixes = to,
+                                   .except = net->conf->except,
+                                   .except_count = net->conf->except_count,
+                                   .outer = wanted->path.remote.ip,
+                                   .source4 = wanted->ip4,
+                                   .source6 = wanted->ip6};
+    for (size_t i = 0; i < wanted->remote_count; i++) {
+        char text[SELECTOR_TEXT];
+        if (selector_to_prefix(&wanted->remote_ts[i], &to[plan.count]))
+            plan.count++;
+        else
+            log_warn("the gateway gave us %s, which is no prefix: it gets no route",
+                     selector_print(&wanted->remote_ts[i], text));
+    }
+    net->routes = net_client_routes_up(&plan, why);
+    return net->routes ? 0 : ERR_SYSTEM;
+}
+
+static void client_down(struct net_apply *net)
+{
+    char why[NET_WHY];
+    if (net->dns)
+        net_dns_down(net->tun->name);
+    net_client_routes_down(net->routes);
+    while (net->address_count > 0)
+        (void)!net_address_del(net->tun->index, &net->addresses[--net->address_count], why);
+    net->routes = NULL;
+    net->dns = net->up = false;
+}
+
+static bool same_need(const struct ike_net *a, const struct ike_net *b)
+{
+    bool same = ip_equal(&a->ip4, &b->ip4) && ip_equal(&a->ip6, &b->ip6) &&
+                ip_equal(&a->path.remote.ip, &b->path.remote.ip) && a->dns_count == b->dns_count &&
+                a->remote_count == b->remote_count;
+    for (size_t i = 0; same && i < a->dns_count; i++)
+        same = ip_equal(&a->dns[i], &b->dns[i]);
+    for (size_t i = 0; same && i < a->remote_count; i++)
+        same = selector_equal(&a->remote_ts[i], &b->remote_ts[i]);
+    return same;
+}
+
+static int client_up(struct net_apply *net, const struct ike_net *wanted, char why[static NET_WHY])
+{
+    if (net->up && same_need(&net->applied, wanted)) {
+        net->applied.tunnel = wanted->tunnel; /* the tunnel that came back keeps everything */
+        return 0;
+    }
+    if (net->up)
+        client_down(net);
+    int result = addresses_up(net, wanted, why);
+    if (result == 0)
+        result = net_link_up(net->tun->index, device_mtu(net, &wanted->path.remote.ip), why);
+    if (result == 0)
+        result = routes_up(net, wanted, why);
+    if (result == 0 && net->conf->dns_from_gateway && wanted->dns_count) {
+        net->dns = true;
+        result = net_dns_up(net->tun->name, wanted->dns, wanted->dns_count, why);
+    }
+    net->up = true;
+    net->applied = *wanted;
+    if (result)
+        client_down(net);
+    return result;
+}
+
+/* ---- both */
+
+int net_apply_up(struct net_apply *net, const struct ike_net *wanted, char why[static NET_WHY])
+{
+    if (wanted->remote_count > CONF_SELECTORS || wanted->dns_count > CONF_DNS)
+        return ERR_ARGUMENT;
+    return net->conf->gateway ? gateway_up(net, wanted, why) : client_up(net, wanted, why);
+}
+
+void net_apply_down(struct net_apply *net, uint64_t tunnel)
+{
+    if (net->conf->gateway)
+        gateway_down(net, tunnel);
+    else if (net->up && net->applied.tunnel == tunnel)
+        client_down(net);
+}
+
+/* Addresses and routes of a gateway go with its device. */
+void net_apply_close(struct net_apply *net)
+{
+    if (net->up)
+        client_down(net);
+    if (net->rules)
+        net_gateway_down(net->tun->name);
+    net->rules = false;
+}

@@ -1,0 +1,42 @@
+/* net_apply: what the host needs for the tunnels: addresses, routes, DNS, the gateway's rules. All
+ * that is set is known here and taken back by net_apply_close(), in the opposite order. */
+#ifndef SHRIKE_RUN_NET_APPLY_H
+#define SHRIKE_RUN_NET_APPLY_H
+
+#include "run/internal.h"
+
+enum { NET_APPLY_SITES = 256, NET_APPLY_ADDRESSES = 2 };
+
+/* A network behind a peer of the gateway. */
+struct net_site {
+    uint64_t tunnel;
+    struct prefix to;
+};
+struct net_apply {
+    const struct conf *conf;
+    const struct net_tun *tun;
+    uint32_t mark;
+    /* client */
+    bool up;
+    struct ike_net applied;
+    struct prefix addresses[NET_APPLY_ADDRESSES];
+    size_t address_count;
+    struct net_client_routes *routes;
+    bool dns;
+    /* gateway */
+    bool rules;
+    struct net_site sites[NET_APPLY_SITES];
+    size_t site_count;
+};
+
+/* The firewall mark of a client's own sockets, the same for every run of a tunnel on this device.
+ */
+uint32_t net_apply_mark(const char *device);
+/* Gateway: addresses, pool routes and rules, from the start. */
+int net_apply_open(struct net_apply *net, char why[static NET_WHY]) MUST_USE;
+int net_apply_up(struct net_apply *net, const struct ike_net *wanted,
+                 char why[static NET_WHY]) MUST_USE;
+void net_apply_down(struct net_apply *net, uint64_t tunnel);
+void net_apply_close(struct net_apply *net);
+
+#endif

@@ -1,0 +1,68 @@
+/* Looking up a name without waiting for it. */
+#include "run/resolver.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void look_up(const char *host, int fd)
+{
+    struct resolver_result result = {.count = 0};
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    result.count = net_resolve(host, result.at, RESOLVER_MAX, result.why);
+    _exit(write(fd, &result, sizeof(result)) != sizeof(result));
+}
+
+int resolver_start(struct resolver *resolver, const char *host)
+{
+    int ends[2];
+    if (resolver->pid)
+        return ERR_BUSY;
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return ERR_SYSTEM;
+    pid_t pid = fork();
+    if (pid == 0)
+        look_up(host, ends[1]);
+    close(ends[1]);
+    if (pid < 0) {
+        close(ends[0]);
+        return ERR_SYSTEM;
+    }
+    resolver->pid = pid;
+    resolver->fd = ends[0];
+    return 0;
+}
+
+static void reap(struct resolver *resolver)
+{
+    close(resolver->fd);
+    (void)waitpid(resolver->pid, NULL, 0);
+    resolver->pid = 0;
+    resolver->fd = -1;
+}
+
+void resolver_finish(struct resolver *resolver, struct resolver_result *out)
+{
+    ssize_t got = read(resolver->fd, out, sizeof(*out));
+    if (got != sizeof(*out) || out->count > RESOLVER_MAX) {
+        memset(out, 0, sizeof(*out));
+        out->count = ERR_FAILED;
+        snprintf(out->why, sizeof(out->why), "the name could not be looked up");
+    }
+    reap(resolver);
+}
+
+void resolver_cancel(struct resolver *resolver)
+{
+    if (!resolver->pid)
+        return;
+    kill(resolver->pid, SIGKILL);
+    reap(resolver);
+}

@@ -1,0 +1,138 @@
+/* Devices, sockets and addresses, before there are children; each failure with its reason. */
+#include "run/monitor.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sched.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { PORT_IKE = 500, PORT_NATT = 4500 };
+
+static uint16_t cores(void)
+{
+    cpu_set_t set;
+    int count = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+    return (uint16_t)(count > NET_WORKERS_MAX ? NET_WORKERS_MAX : count);
+}
+
+static int exit_code_of(int err)
+{
+    return err == ERR_PERMISSION ? RUN_EXIT_PERMISSION : RUN_EXIT_FAILED;
+}
+
+static int open_device(struct monitor *m)
+{
+    char why[NET_WHY] = "";
+    uint16_t mtu = m->conf->mtu ? m->conf->mtu : RUN_DEFAULT_MTU;
+    int result = net_tun_open(m->conf->interface, m->workers, mtu, &m->tun, why);
+    if (result == 0)
+        return 0;
+    log_error("%s", why[0] ? why : err_sentence(result));
+    return exit_code_of(result);
+}
+
+static int open_group(struct monitor *m, const struct ip *ip, uint16_t port_500, uint16_t port_natt,
+                      char why[static NET_WHY])
+{
+    struct run_sockets *s = &m->sockets;
+    if (s->count == RUN_GROUPS)
+        return ERR_LIMIT;
+    int result =
+        net_udp_open(ip, port_500, port_natt, m->workers, m->net.mark, &s->group[s->count], why);
+    if (result == 0)
+        s->ip[s->count++] = *ip;
+    return result;
+}
+
+/* Both families; one of them may be missing on this host. */
+static int open_any(struct monitor *m, uint16_t port_500, uint16_t port_natt,
+                    char why[static NET_WHY])
+{
+    static const struct ip any4 = {.family = 4}, any6 = {.family = 6};
+    char why6[NET_WHY] = "";
+    int result4 = open_group(m, &any4, port_500, port_natt, why);
+    int result6 = result4 == ERR_BUSY ? 0 : open_group(m, &any6, port_500, port_natt, why6);
+    if (result4 == 0 && result6 == ERR_BUSY) {
+        memcpy(why, why6, NET_WHY);
+        return result6;
+    }
+    if (result4 == 0 && result6)
+        log_info("no IPv6 sockets here: %s", why6);
+    return m->sockets.count ? 0 : result4;
+}
+
+static int open_listening(struct monitor *m, char why[static NET_WHY])
+{
+    const struct conf *conf = m->conf;
+    int result = 0;
+    if (conf->listen_count == 0)
+        return open_any(m, PORT_IKE, PORT_NATT, why);
+    for (size_t i = 0; i < conf->listen_count && result == 0; i++) {
+        uint16_t port = conf->listen[i].port;
+        /* Another port: everything is UDP-encapsulated there, and 500 stays as it is. */
+        result = open_group(m, &conf->listen[i].ip, PORT_IKE, port ? port : PORT_NATT, why);
+    }
+    return result;
+}
+
+static int open_sockets(struct monitor *m)
+{
+    char why[NET_WHY] = "";
+    int result = m->conf->gateway ? open_listening(m, why) : open_any(m, 0, 0, why);
+    if (result == 0 && m->conf->tunnel.encap == CONF_ENCAP_AUTO) {
+        char unused[NET_WHY];
+        struct run_sockets *s = &m->sockets;
+        s->plain4 = !net_raw_open_group(4, m->workers, m->net.mark, &s->raw4, unused);
+        s->plain6 = !net_raw_open_group(6, m->workers, m->net.mark, &s->raw6, unused);
+    }
+    if (result == 0)
+        return 0;
+    log_error("%s", why[0] ? why : err_sentence(result));
+    return exit_code_of(result);
+}
+
+static int open_network(struct monitor *m)
+{
+    char why[NET_WHY] = "";
+    int result = net_apply_open(&m->net, why);
+    if (result == 0)
+        return 0;
+    log_error("%s", why[0] ? why : err_sentence(result));
+    return exit_code_of(result);
+}
+
+int startup_open(struct monitor *m)
+{
+    if (geteuid() != 0) {
+        log_error("this needs root: it makes a network device, sets routes and gives its processes "
+                  "users of their own; use sudo");
+        return RUN_EXIT_PERMISSION;
+    }
+    m->workers = m->conf->workers ? m->conf->workers : cores();
+    m->net.conf = m->conf;
+    m->net.tun = &m->tun;
+    int code = control_open(m); /* first: it notices another one of this name */
+    if (code == 0)
+        code = open_device(m);
+    if (code == 0) {
+        m->net.mark = m->conf->gateway ? 0 : net_apply_mark(m->tun.name);
+        code = open_sockets(m);
+    }
+    return code ? code : open_network(m);
+}
+
+void startup_close(struct monitor *m)
+{
+    net_apply_close(&m->net);
+    for (size_t i = 0; i < m->sockets.count; i++)
+        net_udp_close(&m->sockets.group[i]);
+    if (m->sockets.plain4)
+        net_raw_close(&m->sockets.raw4);
+    if (m->sockets.plain6)
+        net_raw_close(&m->sockets.raw6);
+    m->sockets = (struct run_sockets){.count = 0};
+    if (m->tun.queues)
+        net_tun_close(&m->tun);
+    m->tun.queues = 0;
+}

@@ -1,0 +1,104 @@
+/* Events in words: for the log and for readers of the control socket. */
+#include "run/monitor.h"
+
+#include <stdio.h>
+#include <time.h>
+
+static const char *const kinds[] = {
+    [IKE_EVENT_ESTABLISHED] = "established",
+    [IKE_EVENT_FAILED] = "failed",
+    [IKE_EVENT_DOWN] = "down",
+    [IKE_EVENT_REKEYED_IKE] = "rekeyed-ike",
+    [IKE_EVENT_REKEYED_CHILD] = "rekeyed-child",
+    [IKE_EVENT_CHILD_UP] = "child-up",
+    [IKE_EVENT_CHILD_DOWN] = "child-down",
+    [IKE_EVENT_REFUSED] = "refused",
+    [IKE_EVENT_RETRANSMIT] = "retransmit",
+};
+
+const char *words_event_kind(uint32_t kind)
+{
+    return kind < ARRAY_LEN(kinds) ? kinds[kind] : "unknown";
+}
+
+static bool has_remote(const struct ike_event *event)
+{
+    return event->path.remote.ip.family != 0;
+}
+
+/* The engine's sentence, or the general one of the error. */
+static const char *sentence(const struct ike_event *event)
+{
+    return event->text[0] ? event->text : err_sentence(event->err);
+}
+
+static void log_established(const struct ike_event *event, const char *who, const char *where)
+{
+    log_info("%s at %s is connected, after %u.%u ms and %u messages (tunnel %llu)", who, where,
+             event->elapsed_us / 1000, event->elapsed_us / 100 % 10, event->messages,
+             (unsigned long long)event->tunnel);
+}
+
+void words_log(const struct monitor *m, const struct ike_event *event)
+{
+    char id[IDENTITY_TEXT], endpoint[ADDR_TEXT];
+    const char *where = has_remote(event) ? endpoint_print(&event->path.remote, endpoint) : "";
+    const char *who = event->peer.type   ? identity_print(&event->peer, id)
+                      : m->conf->gateway ? "a peer"
+                                         : m->conf->remote_host;
+    switch ((enum ike_event_kind)event->kind) {
+    case IKE_EVENT_ESTABLISHED:
+        log_established(event, who, where);
+        break;
+    case IKE_EVENT_FAILED:
+        log_warn("%s%s%s: %s", who, where[0] ? " at " : "", where, sentence(event));
+        break;
+    case IKE_EVENT_REFUSED:
+        log_warn("refused %s at %s: %s", who, where, sentence(event));
+        break;
+    case IKE_EVENT_DOWN:
+        log_info("%s%s%s is gone (tunnel %llu): %s", who, where[0] ? " at " : "", where,
+                 (unsigned long long)event->tunnel, sentence(event));
+        break;
+    case IKE_EVENT_REKEYED_IKE:
+    case IKE_EVENT_REKEYED_CHILD:
+    case IKE_EVENT_CHILD_UP:
+    case IKE_EVENT_CHILD_DOWN:
+    case IKE_EVENT_RETRANSMIT:
+        log_debug("tunnel %llu %s %s", (unsigned long long)event->tunnel,
+                  words_event_kind(event->kind), event->text);
+        break;
+    }
+}
+
+static void set_text(json_t *object, const char *name, const char *text)
+{
+    if (text && text[0])
+        json_object_set_new(object, name, json_string(text));
+}
+
+json_t *words_json(const struct ike_event *event)
+{
+    char text[IDENTITY_TEXT], notify[WIRE_NAME_TEXT];
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    json_t *out = json_object();
+    set_text(out, "event", words_event_kind(event->kind));
+    json_object_set_new(out, "time", json_real((double)now.tv_sec + (double)now.tv_nsec / 1e9));
+    if (event->tunnel)
+        json_object_set_new(out, "tunnel", json_integer((json_int_t)event->tunnel));
+    if (event->peer.type)
+        set_text(out, "peer_id", identity_print(&event->peer, text));
+    if (has_remote(event))
+        set_text(out, "remote", endpoint_print(&event->path.remote, text));
+    if (event->err)
+        set_text(out, "error", err_word(event->err));
+    if (event->notify)
+        set_text(out, "notify", wire_notify_name(event->notify, notify));
+    set_text(out, "text", event->err && !event->text[0] ? err_sentence(event->err) : event->text);
+    if (event->elapsed_us)
+        json_object_set_new(out, "elapsed_ms", json_real(event->elapsed_us / 1000.0));
+    if (event->messages)
+        json_object_set_new(out, "messages", json_integer(event->messages));
+    return out;
+}

@@ -46,7 +46,8 @@ static int admit(struct sim_host *host, const struct ike_ask *ask, struct ike_an
     uint8_t ip4[4] = {10, 99, 0, 0}, ip6[16] = {0xfd, 0, 0, 0x99};
     if (host->admit)
         return host->admit;
-    host->leases++;
+    assert_true(host->leases < SIM_LEASES);
+    host->leased[host->leases++] = ask->tunnel;
     host->next_lease++;
     ip4[2] = ip6[14] = (uint8_t)(host->next_lease >> 8);
     ip4[3] = ip6[15] = (uint8_t)host->next_lease;
@@ -58,6 +59,14 @@ static int admit(struct sim_host *host, const struct ike_ask *ask, struct ike_an
     snprintf(answer->peer_name, sizeof(answer->peer_name), "%.40s",
              identity_print(&ask->peer, text));
     return 0;
+}
+
+/* All that this tunnel holds; a tunnel that was never let in holds none. */
+static void release(struct sim_host *host, uint64_t tunnel)
+{
+    for (unsigned i = host->leases; i > 0; i--)
+        if (host->leased[i - 1] == tunnel)
+            host->leased[i - 1] = host->leased[--host->leases];
 }
 
 static int make_auth(const struct sim_host *host, const struct ike_ask *ask,
@@ -82,8 +91,7 @@ static int make_auth(const struct sim_host *host, const struct ike_ask *ask,
 void sim_keys_ask(struct sim_host *host, const struct ike_ask *ask)
 {
     if (ask->want & IKE_WANT_RELEASE) {
-        SIM_CHECK(host->sim, host->leases > 0, "%s gives back what it has not", host->name);
-        host->leases--;
+        release(host, ask->tunnel);
         return;
     }
     if (!host->last_ask)

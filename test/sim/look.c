@@ -4,6 +4,8 @@
 static void visit(void *context, const struct ike_status *status)
 {
     struct sim_view *view = context;
+    if (status->state == IKE_STATE_DELETING && status->child_count == 0)
+        return;
     view->count++;
     view->established += status->state == IKE_STATE_ESTABLISHED;
     view->children += status->child_count;

@@ -28,7 +28,7 @@
 
 #include "ike/ike.h"
 
-enum { SIM_HOSTS = 8, SIM_PSKS = 4, SIM_WALL = 1800000000 };
+enum { SIM_HOSTS = 8, SIM_PSKS = 4, SIM_LEASES = 64, SIM_WALL = 1800000000 };
 
 /* Conditions of the network; chances per mille. */
 struct sim_link {
@@ -83,8 +83,9 @@ struct sim_host {
     const char *psk[SIM_PSKS];
     const struct private_key *key;
     struct ike_ask *last_ask;
-    bool keys_silent; /* no answers at all */
-    int admit;        /* what admission says: 0 or an error */
+    bool keys_silent;            /* no answers at all */
+    int admit;                   /* what admission says: 0 or an error */
+    uint64_t leased[SIM_LEASES]; /* tunnels that hold one */
     unsigned leases, next_lease;
 
     /* plane */
@@ -144,6 +145,7 @@ void sim_run(struct sim *sim, time_us duration);
 /* Runs until it is true, at most so long; returns whether it came true. */
 bool sim_until(struct sim *sim, bool (*is_true)(struct sim *sim), time_us at_most);
 uint64_t sim_initiate(struct sim_host *from, const struct sim_host *to);
+/* tunnel 0: all, or the only one where the command wants one. */
 int sim_command(struct sim_host *host, uint32_t kind, uint64_t tunnel);
 void sim_after(struct sim *sim, time_us delay, struct sim_host *host, uint32_t command);
 void sim_drain(struct sim_host *host);
@@ -202,7 +204,8 @@ void sim_use_cert(struct sim_host *host, const struct sim_credential *credential
 void sim_pki_free(void);
 
 /* ---- looking */
-struct sim_view { /* of the IKE SAs of one engine */
+struct sim_view { /* of the IKE SAs of one engine; dead ones that only repeat their last answer
+                     are not counted */
     size_t count, established, children;
     struct ike_status last;
 };

@@ -5,6 +5,7 @@ static void before_nat(struct pair *p)
 {
     assert_true(ip_parse("198.51.100.9", &p->client->nat_ip));
     p->client->nat_shift = 10000;
+    p->client->conf.encap = p->gateway->conf.encap = CONF_ENCAP_AUTO;
 }
 
 static void test_client_behind_nat(void **state)
@@ -35,6 +36,7 @@ static void test_gateway_behind_nat(void **state)
     (void)state;
     struct pair p = pair_make();
     assert_true(ip_parse("203.0.113.5", &p.gateway->nat_ip)); /* ports are kept */
+    p.client->conf.encap = p.gateway->conf.encap = CONF_ENCAP_AUTO;
     pair_up(&p);
     struct sim_view view;
     sim_view(p.client, &view);

@@ -276,6 +276,11 @@ uint64_t sim_initiate(struct sim_host *from, const struct sim_host *to)
 int sim_command(struct sim_host *host, uint32_t kind, uint64_t tunnel)
 {
     struct ike_command command = {.kind = kind, .tunnel = tunnel};
+    struct sim_view view;
+    if (tunnel == 0 && (kind == IKE_CHECK || kind == IKE_CREATE_CHILD)) {
+        sim_view(host, &view);
+        command.tunnel = view.last.tunnel;
+    }
     int err = ike_command(host->engine, host->sim->now, &command, NULL);
     sim_drain(host);
     return err;

@@ -498,6 +498,7 @@ static int make_child(struct ike_engine *e, struct sa *sa, const struct wire_cha
         replaced(e, sa, old);
     } else {
         queue_event(e, IKE_EVENT_CHILD_UP, sa->tunnel, &sa->path, 0, NULL);
+        tunnel_up(e, sa->tunnel, c);
     }
     return 0;
 }

@@ -273,7 +273,7 @@ void ike_usage(const struct ike_engine *e, struct ike_usage *out)
 {
     *out = (struct ike_usage){.sas = e->sas.used,
                               .children = e->children.used,
-                              .messages = e->message_count,
+                              .messages = e->message_count - queue_spent_messages(e),
                               .timers = e->timer_count,
                               .half_open = e->half_open_count,
                               .actions = e->action_count};

@@ -76,28 +76,39 @@ const char *explain_proposals(struct ike_engine *e, const struct proposal *their
 
 struct advice {
     uint16_t notify;
+    int err;
     const char *sentence;
 };
 static const struct advice advices[] = {
-    {NOTIFY_NO_PROPOSAL_CHOSEN,
+    {NOTIFY_NO_PROPOSAL_CHOSEN, ERR_NO_PROPOSAL,
      "the gateway accepts none of our algorithms; compare the proposals on both sides"},
-    {NOTIFY_INVALID_KE_PAYLOAD,
+    {NOTIFY_INVALID_KE_PAYLOAD, ERR_NO_PROPOSAL,
      "the gateway wants a key exchange group that we do not offer; add one of its groups to "
      "the ike proposal"},
-    {NOTIFY_AUTHENTICATION_FAILED,
+    {NOTIFY_AUTHENTICATION_FAILED, ERR_AUTH,
      "the gateway refused our authentication; check the pre-shared key or certificate and our "
      "identity; the gateway's log names the reason"},
-    {NOTIFY_TS_UNACCEPTABLE,
+    {NOTIFY_TS_UNACCEPTABLE, ERR_TS,
      "the gateway accepts none of our traffic selectors; compare the networks on both sides"},
-    {NOTIFY_INTERNAL_ADDRESS_FAILURE,
+    {NOTIFY_INTERNAL_ADDRESS_FAILURE, ERR_ADDRESS,
      "the gateway has no inner address for us; its pool may be used up"},
-    {NOTIFY_FAILED_CP_REQUIRED,
+    {NOTIFY_FAILED_CP_REQUIRED, ERR_ADDRESS,
      "the gateway wants us to ask for an inner address; turn on request of addresses"},
-    {NOTIFY_INVALID_SYNTAX, "the gateway could not read our message; the versions of both programs "
-                            "would help in a report"},
-    {NOTIFY_INVALID_MAJOR_VERSION, "the other side does not speak IKEv2; check the address"},
-    {NOTIFY_NO_ADDITIONAL_SAS, "the peer allows no further SA"},
+    {NOTIFY_INVALID_SYNTAX, ERR_PEER,
+     "the gateway could not read our message; the versions of both programs "
+     "would help in a report"},
+    {NOTIFY_INVALID_MAJOR_VERSION, ERR_PEER,
+     "the other side does not speak IKEv2; check the address"},
+    {NOTIFY_NO_ADDITIONAL_SAS, ERR_PEER, "the peer allows no further SA"},
 };
+
+int explain_error(uint16_t notify)
+{
+    for (size_t i = 0; i < ARRAY_LEN(advices); i++)
+        if (advices[i].notify == notify)
+            return advices[i].err;
+    return ERR_PEER;
+}
 
 const char *explain_notify(struct ike_engine *e, const struct sa *sa, uint16_t notify)
 {

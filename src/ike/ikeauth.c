@@ -13,22 +13,10 @@ static struct bytes nonce_of(const struct sa *sa, bool initiators)
     return (struct bytes){h->n.nonce_peer, h->n.nonce_peer_len};
 }
 
-/* The tunnel is up: all that was only for the handshake goes. */
+/* All that was only for the handshake goes. The caller has told of it. */
 static void established(struct ike_engine *e, struct sa *sa)
 {
-    struct tunnel *t = sa->tunnel;
-    char who[IDENTITY_TEXT];
-    identity_text(&sa->handshake->peer, who);
-    t->established = true;
-    t->established_at = e->now;
     sa_established(e, sa);
-    e->counters.established++;
-    struct ike_event *event = queue_event(e, IKE_EVENT_ESTABLISHED, t, &sa->path, 0,
-                                          explain(e, "connected with %.200s", who));
-    if (event) {
-        event->messages = sa->messages;
-        event->elapsed_us = (uint32_t)(e->now - t->created);
-    }
     handshake_free(e, sa);
 }
 
@@ -111,7 +99,7 @@ static void finish(struct ike_engine *e, struct sa *sa, const struct wire_chain 
     struct wire_notify_view n;
     struct child *c = child_find(sa, sa->handshake->spi_in);
     if (wire_notify_error(chain, &n)) {
-        attempt_failed(e, sa, ERR_PEER, n.type, true, explain_notify(e, sa, n.type));
+        attempt_failed(e, sa, explain_error(n.type), n.type, true, explain_notify(e, sa, n.type));
         return;
     }
     int err = tunnel_set_peer(e, sa->tunnel, &sa->handshake->peer);
@@ -121,7 +109,7 @@ static void finish(struct ike_engine *e, struct sa *sa, const struct wire_chain 
         attempt_failed(e, sa, err, 0, true, e->why);
         return;
     }
-    tunnel_net_up(e, sa->tunnel, c);
+    tunnel_up(e, sa->tunnel, c);
     established(e, sa);
     task_run(e, sa);
 }
@@ -132,7 +120,7 @@ int auth_response(struct ike_engine *e, struct sa *sa, const struct input *in)
     struct wire_notify_view n;
     if (!wire_find(in->inner, PAYLOAD_AUTH)) {
         uint16_t type = wire_notify_error(in->inner, &n) ? n.type : 0;
-        attempt_failed(e, sa, ERR_PEER, type, false, explain_notify(e, sa, type));
+        attempt_failed(e, sa, explain_error(type), type, false, explain_notify(e, sa, type));
         return 0;
     }
     int err = proof_check(e, sa, in->inner, CERT_FOR_GATEWAY);
@@ -249,6 +237,18 @@ static struct child *first_child(struct ike_engine *e, struct sa *sa,
     return *notify == 0 ? c : NULL;
 }
 
+/* The IKE SA stands, and the peer may ask for a child once more; to us it has come to nothing. */
+static void refuse_child(struct ike_engine *e, struct sa *sa, uint16_t notify)
+{
+    struct ike_event *event =
+        queue_event(e, IKE_EVENT_REFUSED, sa->tunnel, &sa->path, explain_error(notify), e->why);
+    if (event)
+        event->notify = notify;
+    e->counters.refused++;
+    sa->tunnel->refused = true;
+    sa->childless_at = e->now + CHILDLESS_LIFE;
+}
+
 static void answer_request(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain,
                            struct bytes auth)
 {
@@ -268,11 +268,9 @@ static void answer_request(struct ike_engine *e, struct sa *sa, const struct wir
     if (c) {
         config_reply(e, sa->tunnel, chain, b);
         create_put_child(e, c, NULL, b);
-        tunnel_net_up(e, sa->tunnel, c);
     } else {
         wire_put_notify(b, (uint16_t)notify, (struct bytes){0});
-        queue_event(e, IKE_EVENT_REFUSED, sa->tunnel, &sa->path, ERR_TS, e->why);
-        sa->childless_at = e->now + CHILDLESS_LIFE;
+        refuse_child(e, sa, (uint16_t)notify);
     }
     struct message *m = sk_seal(e, sa, EXCHANGE_IKE_AUTH, true, sa->next_in, b);
     if (!m) {
@@ -280,8 +278,10 @@ static void answer_request(struct ike_engine *e, struct sa *sa, const struct wir
         sa_bury(e, sa);
         return;
     }
-    window_answer(e, sa, m, &sa->path);
     sa_disarm(e, &sa->timer_out);
+    window_answer(e, sa, m, &sa->path);
+    if (c)
+        tunnel_up(e, sa->tunnel, c);
     established(e, sa);
 }
 
@@ -292,6 +292,7 @@ void auth_request_answered(struct ike_engine *e, struct sa *sa, const struct ike
     if (err == 0)
         err = admit(e, sa, answer);
     if (err < 0) {
+        sa->tunnel->admitted = false; /* nothing was leased */
         attempt_refused(e, sa, err,
                         err == ERR_ADDRESS ? NOTIFY_INTERNAL_ADDRESS_FAILURE
                                            : NOTIFY_AUTHENTICATION_FAILED,

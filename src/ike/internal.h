@@ -194,6 +194,7 @@ struct tunnel {
     uint64_t id;
     struct sa *sa; /* the IKE SA that carries it now */
     bool initiator, established, net_up, admitted;
+    bool refused;          /* told already that it came to nothing */
     struct identity *peer; /* exact size: only type, len and octets[0..len) exist */
     char *peer_name;       /* NULL = none */
     struct ip ip4, ip6;
@@ -267,7 +268,8 @@ struct message *message_create(struct ike_engine *e,
 struct message *message_keep(struct message *m);
 void message_drop(struct ike_engine *e, struct message **m);
 struct bytes message_bytes(const struct message *m);
-void queue_begin_call(struct ike_engine *e); /* frees what the last drain handed out */
+void queue_begin_call(struct ike_engine *e);             /* frees what the last drain handed out */
+size_t queue_spent_messages(const struct ike_engine *e); /* handed out, kept for nobody else */
 void queue_free(struct ike_engine *e);
 void queue_send(struct ike_engine *e, const struct ike_path *path, struct message *m);
 /* Room for an ESP_ADD, filled in by the caller; NULL when memory is out. */
@@ -310,7 +312,8 @@ void tunnel_close(struct ike_engine *e, struct tunnel *t, int err, uint16_t noti
                   const char *text);
 void tunnel_forget(struct ike_engine *e, struct tunnel *t); /* memory only, no action */
 void tunnel_replace_others(struct ike_engine *e, struct tunnel *t);
-void tunnel_net_up(struct ike_engine *e, struct tunnel *t, const struct child *c);
+/* It has its first child: NET_UP and, once, ESTABLISHED. */
+void tunnel_up(struct ike_engine *e, struct tunnel *t, const struct child *c);
 
 /* ---- child.c */
 struct child *child_create(struct ike_engine *e, struct sa *sa) MUST_USE; /* with a fresh SPI */
@@ -346,7 +349,7 @@ struct rule {
     uint8_t role;    /* of us in the IKE SA */
     uint16_t states; /* bits 1 << enum ike_state */
     bool protected;  /* payloads are inside SK */
-    bool error_may_stand_alone;
+    bool notify_may_stand_alone;
     uint32_t need, once; /* payload bits: exactly one; at most one. Others any number of times */
     handler run;
 };
@@ -544,6 +547,7 @@ int info_response(struct ike_engine *e, struct sa *sa, const struct input *in);
 /* ---- explain.c: one sentence each, into e->why, which is returned */
 const char *explain_proposals(struct ike_engine *e, const struct proposal *theirs, size_t count,
                               const struct proposal *ours, size_t our_count);
+int explain_error(uint16_t notify); /* the enum err that fits */
 const char *explain_notify(struct ike_engine *e, const struct sa *sa, uint16_t notify);
 const char *explain_timeout(struct ike_engine *e, const struct sa *sa);
 const char *explain_auth(struct ike_engine *e, const struct sa *sa, int err);

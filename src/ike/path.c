@@ -25,16 +25,16 @@ static bool forces_udp(const struct ike_engine *e, const struct ike_path *path)
     return e->conf->encap == CONF_ENCAP_UDP || (e->conf->initiator && path->port == IKE_PORT_NATT);
 }
 
-/* With UDP encapsulation wanted, our source hash is one that no address matches: so the peer takes
- * us for a host behind NAT and encapsulates, also where there is none. */
+/* With UDP encapsulation wanted, our source hash is one that no sender matches (port 0): so the
+ * peer takes us for a host behind NAT and encapsulates, also where there is none. */
 void path_put_detection(struct ike_engine *e, struct wire_builder *b, uint64_t spi_i,
                         uint64_t spi_r, const struct ike_path *path)
 {
     uint8_t hash[20];
+    struct endpoint source = path->local;
     if (forces_udp(e, path))
-        random_fill(e->setup.random, hash, sizeof(hash));
-    else
-        detection_hash(spi_i, spi_r, &path->local, hash);
+        source.port = 0;
+    detection_hash(spi_i, spi_r, &source, hash);
     wire_put_notify(b, NOTIFY_NAT_DETECTION_SOURCE_IP, (struct bytes){hash, sizeof(hash)});
     detection_hash(spi_i, spi_r, &path->remote, hash);
     wire_put_notify(b, NOTIFY_NAT_DETECTION_DESTINATION_IP, (struct bytes){hash, sizeof(hash)});

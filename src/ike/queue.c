@@ -106,6 +106,14 @@ void queue_begin_call(struct ike_engine *e)
     }
 }
 
+size_t queue_spent_messages(const struct ike_engine *e)
+{
+    size_t count = 0;
+    for (const struct node *n = e->spent; n; n = n->next)
+        count += n->message && n->message->refs == 1;
+    return count;
+}
+
 void queue_free(struct ike_engine *e)
 {
     queue_begin_call(e);

@@ -14,13 +14,13 @@ static const struct rule rules[] = {
     {EXCHANGE_IKE_SA_INIT, .response = false, .role = RULE_RESPONDER, .states = S(NONE),
      .need = P(SA) | P(KE) | P(NONCE)},
     {EXCHANGE_IKE_SA_INIT, .response = true, .role = RULE_INITIATOR, .states = S(INIT_SENT),
-     .error_may_stand_alone = true, .need = P(SA) | P(KE) | P(NONCE), .run = init_response},
+     .notify_may_stand_alone = true, .need = P(SA) | P(KE) | P(NONCE), .run = init_response},
 
     {EXCHANGE_IKE_AUTH, .response = false, .role = RULE_RESPONDER, .states = S(INIT_DONE),
      .protected = true, .need = P(IDi) | P(SA) | P(TSi) | P(TSr), .once = P(IDr) | P(AUTH) | P(CP),
      .run = auth_request},
     {EXCHANGE_IKE_AUTH, .response = true, .role = RULE_INITIATOR, .states = S(AUTH_SENT),
-     .protected = true, .error_may_stand_alone = true, .need = P(IDr) | P(AUTH),
+     .protected = true, .notify_may_stand_alone = true, .need = P(IDr) | P(AUTH),
      .once = P(SA) | P(TSi) | P(TSr) | P(CP), .run = auth_response},
 
     {EXCHANGE_CREATE_CHILD_SA, .response = false, .role = RULE_BOTH,
@@ -28,14 +28,14 @@ static const struct rule rules[] = {
      .need = P(SA) | P(NONCE), .once = P(KE) | P(TSi) | P(TSr), .run = create_request},
     {EXCHANGE_CREATE_CHILD_SA, .response = true, .role = RULE_BOTH,
      .states = S(ESTABLISHED) | S(REKEYED) | S(DELETING), .protected = true,
-     .error_may_stand_alone = true, .need = P(SA) | P(NONCE), .once = P(KE) | P(TSi) | P(TSr),
+     .notify_may_stand_alone = true, .need = P(SA) | P(NONCE), .once = P(KE) | P(TSi) | P(TSr),
      .run = create_response},
 
     {EXCHANGE_INFORMATIONAL, .response = false, .role = RULE_BOTH,
      .states = S(ESTABLISHED) | S(REKEYED) | S(DELETING), .protected = true, .run = info_request},
     {EXCHANGE_INFORMATIONAL, .response = true, .role = RULE_BOTH,
      .states = S(ESTABLISHED) | S(REKEYED) | S(DELETING), .protected = true,
-     .error_may_stand_alone = true, .run = info_response},
+     .notify_may_stand_alone = true, .run = info_response},
 };
 
 size_t rules_count(void)
@@ -60,6 +60,13 @@ const struct rule *rules_find(uint8_t exchange, bool response, bool initiator, u
     return NULL;
 }
 
+/* An error, or the wish for a cookie, comes without what a full answer has. */
+static bool stands_alone(const struct wire_chain *chain)
+{
+    struct wire_notify_view n;
+    return wire_notify_error(chain, &n) || wire_notify_find(chain, NOTIFY_COOKIE, &n);
+}
+
 int rules_payloads(const struct rule *rule, const struct wire_chain *chain)
 {
     uint32_t seen = 0, twice = 0;
@@ -73,8 +80,7 @@ int rules_payloads(const struct rule *rule, const struct wire_chain *chain)
     }
     if (twice & (rule->need | rule->once))
         return NOTIFY_INVALID_SYNTAX;
-    struct wire_notify_view error;
-    if (rule->error_may_stand_alone && wire_notify_error(chain, &error))
+    if (rule->notify_may_stand_alone && stands_alone(chain))
         return 0;
     return (seen & rule->need) == rule->need ? 0 : NOTIFY_INVALID_SYNTAX;
 }

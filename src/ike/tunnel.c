@@ -89,12 +89,26 @@ void tunnel_peer(const struct tunnel *t, struct identity *out)
     }
 }
 
-void tunnel_net_up(struct ike_engine *e, struct tunnel *t, const struct child *c)
+void tunnel_up(struct ike_engine *e, struct tunnel *t, const struct child *c)
 {
-    if (t->net_up)
-        return;
+    char who[IDENTITY_TEXT];
+    struct identity peer;
+    if (!t->net_up)
+        queue_net(e, IKE_NET_UP, t, c);
     t->net_up = true;
-    queue_net(e, IKE_NET_UP, t, c);
+    if (t->established)
+        return;
+    t->established = true;
+    t->established_at = e->now;
+    e->counters.established++;
+    tunnel_peer(t, &peer);
+    identity_text(&peer, who);
+    struct ike_event *event = queue_event(e, IKE_EVENT_ESTABLISHED, t, &t->sa->path, 0,
+                                          explain(e, "connected with %.200s", who));
+    if (event) {
+        event->messages = t->sa->messages;
+        event->elapsed_us = (uint32_t)(e->now - t->created);
+    }
 }
 
 void tunnel_forget(struct ike_engine *e, struct tunnel *t)
@@ -124,15 +138,17 @@ void tunnel_end(struct ike_engine *e, struct tunnel *t, uint32_t event, int err,
         queue_net(e, IKE_NET_DOWN, t, NULL);
     if (t->admitted)
         queue_release(e, t);
-    struct ike_event *what = queue_event(e, event, t, sa ? &sa->path : NULL, err, text);
+    bool silent = t->refused && !t->established;
+    struct ike_event *what =
+        silent ? NULL : queue_event(e, event, t, sa ? &sa->path : NULL, err, text);
     if (what) {
         what->notify = notify;
         what->messages = sa ? sa->messages : 0;
         what->elapsed_us = (uint32_t)(e->now - t->created);
     }
-    if (event == IKE_EVENT_FAILED)
+    if (event == IKE_EVENT_FAILED && !silent)
         e->counters.failed++;
-    if (event == IKE_EVENT_REFUSED)
+    if (event == IKE_EVENT_REFUSED && !silent)
         e->counters.refused++;
     if (sa)
         sa->tunnel = NULL;

@@ -98,7 +98,7 @@ static void give_up(struct ike_engine *e, struct sa *sa)
         bool up = sa->tunnel->established;
         uint16_t notify = sa->handshake ? sa->handshake->early_error : 0;
         tunnel_end(e, sa->tunnel, up ? IKE_EVENT_DOWN : IKE_EVENT_FAILED,
-                   notify ? ERR_PEER : ERR_TIMEOUT, notify, explain_timeout(e, sa));
+                   notify ? explain_error(notify) : ERR_TIMEOUT, notify, explain_timeout(e, sa));
     }
     rekey_drop_rival(e, sa);
     sa_bury(e, sa);
@@ -116,7 +116,9 @@ static void repeat(struct ike_engine *e, struct sa *sa)
     if (sa->tunnel && sa->out.tries >= 3)
         queue_event(e, IKE_EVENT_RETRANSMIT, sa->tunnel, &sa->path, 0,
                     explain(e, "no answer yet, asking again (try %u)", sa->out.tries + 1u));
-    sa_arm(e, &sa->timer_out, e->now + jittered(e, sa->out.interval));
+    time_us again = e->now + jittered(e, sa->out.interval);
+    time_us end = sa->out.first_sent + RETRANSMIT_TOTAL;
+    sa_arm(e, &sa->timer_out, again < end ? again : end);
 }
 
 /* Also the reaper of half-open and lingering SAs, and of questions that nobody answers: one timer

@@ -51,7 +51,8 @@ static bool covers(const struct sa *sa, const struct inner *inner)
                            inner->source_port);
 }
 
-/* The newest that is ready; else the newest that waits for its peer. */
+/* The newest that is ready; else the oldest that waits for its peer: a peer that goes on to replace
+ * an SA has it, and may not have the one that replaces it. */
 static struct sa *search_chain(const struct esp_plane *plane, const struct inner *inner,
                                unsigned bits, struct key key)
 {
@@ -67,8 +68,7 @@ static struct sa *search_chain(const struct esp_plane *plane, const struct inner
             continue;
         if (!(flags & SA_OUT_WAITS))
             return node->sa;
-        if (!waiting)
-            waiting = node->sa;
+        waiting = node->sa;
     }
     return waiting;
 }

@@ -1,5 +1,6 @@
 /* The data plane's rules that matter to IKE (esp/esp.h): the newest SA sends, one that waits only
- * when it was heard or nothing else is left; a removed SA still receives for a while. */
+ * when it was heard or nothing else is left, and then the oldest of them; a removed SA still
+ * receives for a while. */
 #include "sim.h"
 
 #define LINGER (10 * TIME_SECOND)
@@ -47,8 +48,7 @@ struct sim_sa *sim_active(const struct sim_host *host)
             continue;
         if (!sa->child.out_waits)
             return sa;
-        if (!waiting)
-            waiting = sa;
+        waiting = sa;
     }
     return waiting;
 }

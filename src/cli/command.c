@@ -105,22 +105,31 @@ static struct ctl_call *open_events(const struct place *place, int *code)
     return events;
 }
 
-static int finish_rekey(const struct place *place, uint64_t started, const struct rekeyed *n)
+/* One kind of keys on all tunnels of the instance. */
+static int rekey_kind(struct ctl_call *call, struct ctl_call *events, const struct place *place,
+                      const char *what, const char *keys)
 {
+    int code = 0;
+    json_t *reply = place_ask(call, place, "Rekey", json_pack("{s:s}", "what", what), &code);
+    if (!reply)
+        return code;
+    uint64_t started = number_of(reply, "started");
+    json_decref(reply);
     if (!started)
         return say_failed(EXIT_NOT_RUNNING, NULL, "%s has no tunnel to rekey", place->name);
-    if (n->ike)
-        printf("%s: %llu IKE SA%s rekeyed\n", place->name, (unsigned long long)n->ike,
-               n->ike == 1 ? "" : "s");
-    if (n->child)
-        printf("%s: %llu child SA%s rekeyed\n", place->name, (unsigned long long)n->child,
-               n->child == 1 ? "" : "s");
-    uint64_t done = n->ike + n->child;
-    if (done >= started)
-        return EXIT_OK;
-    return say_failed(EXIT_FAILED, "the old keys stay in use until they end; the log says more",
-                      "%s: %llu of %llu rekeys did not finish", place->name,
-                      (unsigned long long)(started - done), (unsigned long long)started);
+    struct rekeyed n = await_rekeys(events, started);
+    uint64_t done = n.ike + n.child;
+    if (done < started)
+        return say_failed(EXIT_FAILED, "the old keys stay in use until they end; the log says more",
+                          "%s: %llu of %llu rekeys of %s did not finish", place->name,
+                          (unsigned long long)(started - done), (unsigned long long)started, keys);
+    if (started == 1)
+        printf("%s: new keys for %s\n", place->name, keys);
+    else
+        printf("%s: new keys for %s of %llu tunnels\n", place->name, keys,
+               (unsigned long long)started);
+    fflush(stdout);
+    return EXIT_OK;
 }
 
 int verb_rekey(const struct use *use)
@@ -131,17 +140,12 @@ int verb_rekey(const struct use *use)
     if ((code = place_find(use, use->word[0], &place)))
         return code;
     bool ike = use_option(use, "ike"), child = use_option(use, "child");
-    const char *what = ike == child ? "all" : ike ? "ike" : "child";
     struct ctl_call *call = place_connect(&place, &code);
     struct ctl_call *events = call ? open_events(&place, &code) : NULL;
-    json_t *reply =
-        events ? place_ask(call, &place, "Rekey", json_pack("{s:s}", "what", what), &code) : NULL;
-    if (reply) {
-        uint64_t started = number_of(reply, "started");
-        struct rekeyed n = await_rekeys(events, started);
-        code = finish_rekey(&place, started, &n);
-    }
-    json_decref(reply);
+    if (events && (child || !ike))
+        code = rekey_kind(call, events, &place, "child", "the traffic");
+    if (events && !code && (ike || !child))
+        code = rekey_kind(call, events, &place, "ike", "the IKE SA");
     ctl_hang_up(call);
     ctl_hang_up(events);
     return code;

@@ -1,5 +1,6 @@
 /* shrike pki: a certificate authority of one's own, and certificates that native clients take. */
 #include "cli/pki.h"
+#include "cli/verbs.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -24,7 +24,6 @@ bool pki_options_parse(int argc, char **argv, const char *const *switches,
                        const char *const *valued, struct pki_options *o);
 int pki_usage(void); /* prints it; EXIT_USAGE */
 
-int verb_pki(int argc, char **argv);
 int pki_make_ca(int argc, char **argv);
 int pki_make_leaf(int argc, char **argv);
 int pki_show(int argc, char **argv);

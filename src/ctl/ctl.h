@@ -87,8 +87,8 @@ struct ctl_client_ref { /* a connection of the server, by slot and serial so tha
     uint32_t slot;
     uint32_t serial;
 };
-/* The call is borrowed. Reply with ctl_reply() now or later; parameters never NULL (an empty
- * object). */
+/* The call is borrowed; method is without its prefix org.shrike. Reply with ctl_reply() now or
+ * later; parameters never NULL (an empty object). */
 typedef void ctl_handler(void *context, struct ctl_client_ref client, const char *method,
                          json_t *parameters, bool more);
 
@@ -102,6 +102,7 @@ void ctl_serve(struct ctl_server *server);
  * has gone. */
 int ctl_reply(struct ctl_server *server, struct ctl_client_ref client, json_t *parameters,
               bool continues) MUST_USE;
+/* error: with or without the prefix org.shrike. Steals `parameters`. */
 int ctl_error(struct ctl_server *server, struct ctl_client_ref client, const char *error,
               json_t *parameters) MUST_USE;
 bool ctl_alive(const struct ctl_server *server, struct ctl_client_ref client);

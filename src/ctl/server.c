@@ -31,6 +31,8 @@ struct ctl_server {
     struct client clients[CTL_CLIENTS_MAX];
 };
 
+static const char prefix[] = "org.shrike.";
+
 enum { KEY_LISTENER = CTL_CLIENTS_MAX, KEY_AGAIN };
 
 static int watch(struct ctl_server *s, int fd, uint32_t events, uint32_t key)
@@ -256,8 +258,10 @@ int ctl_reply(struct ctl_server *server, struct ctl_client_ref client, json_t *p
 int ctl_error(struct ctl_server *server, struct ctl_client_ref client, const char *error,
               json_t *parameters)
 {
-    json_t *reply = json_pack("{s:o, s:o}", "error", json_sprintf("org.shrike.%s", error),
-                              "parameters", parameters ? parameters : json_object());
+    bool whole = !strncmp(error, prefix, sizeof prefix - 1);
+    json_t *reply =
+        json_pack("{s:o, s:o}", "error", json_sprintf("%s%s", whole ? "" : prefix, error),
+                  "parameters", parameters ? parameters : json_object());
     return answer(server, client, reply, false);
 }
 
@@ -266,7 +270,6 @@ int ctl_error(struct ctl_server *server, struct ctl_client_ref client, const cha
 /* False when it is no call at all: then the connection ends. */
 static bool dispatch(struct ctl_server *s, struct client *c, json_t *message)
 {
-    static const char prefix[] = "org.shrike.";
     const char *method = json_string_value(json_object_get(message, "method"));
     json_t *given = json_object_get(message, "parameters");
     if (!method || (given && !json_is_object(given) && !json_is_null(given)))

@@ -165,8 +165,8 @@ void spd_link(struct esp_plane *plane, struct sa *sa);
 void spd_unlink(struct esp_plane *plane, struct sa *sa);
 /* One of an older generation for the very same remote selectors, or NULL. */
 struct sa *spd_find_older(struct esp_plane *plane, const struct sa *sa);
-int sa_create(struct esp_plane *plane, const struct esp_sa_config *config,
-              struct sa **out) MUST_USE;
+int sad_create(struct esp_plane *plane, const struct esp_sa_config *config,
+               struct sa **out) MUST_USE;
 void sa_free(struct sa *sa);
 void sa_set_mtu(struct esp_plane *plane, struct sa *sa, const struct sa_path *path);
 struct sa_path *path_create(const struct endpoint *local, const struct endpoint *remote, bool udp);

@@ -168,7 +168,7 @@ int esp_add(struct esp_plane *plane, const struct esp_sa_config *config, time_us
     }
     if (sad_find(plane, config->spi_in))
         return ERR_EXISTS;
-    int err = sa_create(plane, config, &sa);
+    int err = sad_create(plane, config, &sa);
     if (err)
         return err;
     sa->added = now;

@@ -187,7 +187,7 @@ static void fill(struct sa *sa, const struct esp_plane *plane, const struct esp_
 }
 
 /* One block: the SA, its selectors, nodes and window, then the two keyed ciphers. */
-int sa_create(struct esp_plane *plane, const struct esp_sa_config *config, struct sa **out)
+int sad_create(struct esp_plane *plane, const struct esp_sa_config *config, struct sa **out)
 {
     const struct encr_alg *encr = suite_encr(config->encr, config->encr_bits);
     const struct integ_alg *integ = config->integ ? suite_integ(config->integ) : NULL;

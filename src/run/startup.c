@@ -45,41 +45,43 @@ static int open_group(struct monitor *m, const struct ip *ip, uint16_t port_500,
     return result;
 }
 
-/* Both families; one of them may be missing on this host. */
-static int open_any(struct monitor *m, uint16_t port_500, uint16_t port_natt,
-                    char why[static NET_WHY])
+/* All addresses of a family that this host has not are no fault as long as the other is there. */
+static bool may_be_missing(const struct ip *ip, int result)
 {
-    static const struct ip any4 = {.family = 4}, any6 = {.family = 6};
-    char why6[NET_WHY] = "";
-    int result4 = open_group(m, &any4, port_500, port_natt, why);
-    int result6 = result4 == ERR_BUSY ? 0 : open_group(m, &any6, port_500, port_natt, why6);
-    if (result4 == 0 && result6 == ERR_BUSY) {
-        memcpy(why, why6, NET_WHY);
-        return result6;
-    }
-    if (result4 == 0 && result6)
-        log_info("no IPv6 sockets here: %s", why6);
-    return m->sockets.count ? 0 : result4;
+    return ip_is_any(ip) && result != ERR_BUSY && result != ERR_PERMISSION;
 }
 
-static int open_listening(struct monitor *m, char why[static NET_WHY])
+static int open_some(struct monitor *m, const struct endpoint *at, size_t count, uint16_t port_500,
+                     uint16_t port_natt, char why[static NET_WHY])
 {
-    const struct conf *conf = m->conf;
     int result = 0;
-    if (conf->listen_count == 0)
-        return open_any(m, PORT_IKE, PORT_NATT, why);
-    for (size_t i = 0; i < conf->listen_count && result == 0; i++) {
-        uint16_t port = conf->listen[i].port;
-        /* Another port: everything is UDP-encapsulated there, and 500 stays as it is. */
-        result = open_group(m, &conf->listen[i].ip, PORT_IKE, port ? port : PORT_NATT, why);
+    for (size_t i = 0; i < count && result == 0; i++) {
+        /* A port given: everything is UDP-encapsulated there, and 500 stays as it is. */
+        uint16_t port = at[i].port ? at[i].port : port_natt;
+        result = open_group(m, &at[i].ip, port_500, port, why);
+        if (result && may_be_missing(&at[i].ip, result)) {
+            log_info("%s", why);
+            result = 0;
+        }
     }
-    return result;
+    return result == 0 && m->sockets.count == 0 ? ERR_SYSTEM : result;
+}
+
+static int open_udp(struct monitor *m, char why[static NET_WHY])
+{
+    static const struct endpoint any[] = {{.ip = {.family = 4}}, {.ip = {.family = 6}}};
+    const struct conf *conf = m->conf;
+    if (!conf->gateway)
+        return open_some(m, any, ARRAY_LEN(any), 0, 0, why);
+    if (conf->listen_count == 0)
+        return open_some(m, any, ARRAY_LEN(any), PORT_IKE, PORT_NATT, why);
+    return open_some(m, conf->listen, conf->listen_count, PORT_IKE, PORT_NATT, why);
 }
 
 static int open_sockets(struct monitor *m)
 {
     char why[NET_WHY] = "";
-    int result = m->conf->gateway ? open_listening(m, why) : open_any(m, 0, 0, why);
+    int result = open_udp(m, why);
     if (result == 0 && m->conf->tunnel.encap == CONF_ENCAP_AUTO) {
         char unused[NET_WHY];
         struct run_sockets *s = &m->sockets;

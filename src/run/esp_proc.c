@@ -1,0 +1,256 @@
+#include "run/esp_proc.h"
+
+#include "run/esp_worker.h"
+#include "run/outbox.h"
+#include "run/sandbox.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    TICK_MS = 250,
+    LINGER = 10 * 1000 * 1000, /* microseconds that a removed SA still receives */
+    SAS_A_TUNNEL = 4,
+    SAS_LEAST = 16,
+    DESCRIPTORS = 64,
+    IKE_ROUND = 256, /* messages of ike handled before the monitor gets its turn */
+};
+
+struct esp_process {
+    const struct esp_process_args *args;
+    struct esp_plane *plane;
+    struct esp_workers *workers;
+    struct outbox outbox; /* to the monitor, of whom nobody waits */
+    int ike_fd;
+    bool done;
+    bool facts_wait; /* `facts` did not fit into the socket yet */
+    struct ipc_message in, facts;
+};
+
+/* ---- ike ------------------------------------------------------------------------------------ */
+
+static void lose_ike(struct esp_process *p)
+{
+    if (p->ike_fd >= 0)
+        close(p->ike_fd);
+    p->ike_fd = -1;
+    p->facts_wait = false;
+    log_info("the ike process is gone; traffic goes on");
+}
+
+static void add(struct esp_process *p)
+{
+    static struct ipc_message reply;
+    int result = esp_add(p->plane, &p->in.esp_add, run_now());
+    if (result)
+        log_warn("child SA %08x cannot be added: %s", p->in.esp_add.spi_in, err_sentence(result));
+    ipc_prepare(&reply, IPC_ESP_ADDED, p->in.serial);
+    reply.done.result = result;
+    reply.done.tunnel = p->in.esp_add.tunnel;
+    ipc_wipe(&p->in);
+    if (ipc_send(p->ike_fd, &reply, -1) == ERR_CLOSED)
+        lose_ike(p);
+}
+
+static void handle_ike(struct esp_process *p)
+{
+    const struct ipc_esp_move *move = &p->in.esp_move;
+    switch (p->in.kind) {
+    case IPC_ESP_ADD:
+        add(p);
+        return;
+    case IPC_ESP_DEL: /* it may have ended by itself meanwhile */
+        (void)!esp_remove(p->plane, p->in.esp_del.spi_in, run_now(),
+                          p->in.esp_del.linger ? LINGER : 0);
+        return;
+    case IPC_ESP_MOVE:
+        if (esp_move(p->plane, move->tunnel, &move->local, &move->remote, move->udp))
+            log_debug("no child SA to move");
+        return;
+    default:
+        log_warn("ike sent a message that is not for esp: %s", ipc_kind_name(p->in.kind));
+    }
+}
+
+static void read_ike(struct esp_process *p)
+{
+    for (int i = 0; i < IKE_ROUND && p->ike_fd >= 0; i++) {
+        int result = ipc_receive(p->ike_fd, &p->in, NULL);
+        if (result == ERR_AGAIN)
+            return;
+        if (result == ERR_CLOSED)
+            lose_ike(p);
+        else if (result == 0)
+            handle_ike(p);
+    }
+}
+
+/* Facts leave the plane only when there is room for them. */
+static void send_facts(struct esp_process *p)
+{
+    while (p->ike_fd >= 0) {
+        if (!p->facts_wait) {
+            ipc_prepare(&p->facts, IPC_FACTS, 0);
+            struct ipc_facts *facts = &p->facts.facts;
+            while (facts->count < IPC_FACTS_MAX &&
+                   esp_next_fact(p->plane, &facts->at[facts->count]))
+                facts->count++;
+            if (facts->count == 0)
+                return;
+        }
+        int result = ipc_send(p->ike_fd, &p->facts, -1);
+        p->facts_wait = result == ERR_AGAIN;
+        if (result == ERR_CLOSED)
+            lose_ike(p);
+        if (result != 0)
+            return;
+    }
+}
+
+/* ---- the monitor ---------------------------------------------------------------------------- */
+
+struct report {
+    struct esp_process *p;
+    uint32_t serial;
+    time_us now;
+};
+
+static uint64_t ago(time_us now, time_us then)
+{
+    return then == 0 || then > now ? 0 : now - then;
+}
+
+static void report_sa(void *context, const struct esp_sa_status *status)
+{
+    static struct ipc_message message;
+    const struct report *report = context;
+    ipc_prepare(&message, IPC_STATUS_ESP, report->serial);
+    message.status_esp = *status;
+    message.status_esp.added = ago(report->now, status->added);
+    message.status_esp.last_in = ago(report->now, status->last_in);
+    message.status_esp.last_out = ago(report->now, status->last_out);
+    (void)!outbox_send(&report->p->outbox, report->p->args->monitor_fd, &message);
+}
+
+static void report_all(struct esp_process *p, uint32_t serial)
+{
+    static struct ipc_message end;
+    struct report report = {.p = p, .serial = serial, .now = run_now()};
+    esp_walk(p->plane, report_sa, &report);
+    ipc_prepare(&end, IPC_STATUS_END_ESP, serial);
+    esp_counters(p->plane, &end.end_esp.counters);
+    (void)!outbox_send(&p->outbox, p->args->monitor_fd, &end);
+}
+
+static void take_peer(struct esp_process *p, int fd)
+{
+    if (p->in.peer.role != ROLE_IKE || fd < 0) {
+        if (fd >= 0)
+            close(fd);
+        return;
+    }
+    if (p->ike_fd >= 0)
+        close(p->ike_fd);
+    p->ike_fd = fd;
+    p->facts_wait = false;
+}
+
+static void read_monitor(struct esp_process *p)
+{
+    int attached, result;
+    while ((result = ipc_receive(p->args->monitor_fd, &p->in, &attached)) == 0) {
+        if (p->in.kind == IPC_PEER) {
+            take_peer(p, attached);
+            continue;
+        }
+        if (attached >= 0)
+            close(attached);
+        if (p->in.kind == IPC_STATUS_ASK)
+            report_all(p, p->in.serial);
+        else if (p->in.kind == IPC_STOP)
+            p->done = true;
+    }
+    if (result == ERR_CLOSED)
+        p->done = true;
+}
+
+/* ---- the loop ------------------------------------------------------------------------------- */
+
+static void serve(struct esp_process *p)
+{
+    time_us next = run_now();
+    while (!p->done) {
+        struct pollfd wait[2] = {{.fd = p->args->monitor_fd, .events = POLLIN},
+                                 {.fd = p->ike_fd, .events = POLLIN}};
+        if (outbox_waits(&p->outbox))
+            wait[0].events |= POLLOUT;
+        (void)poll(wait, 2, TICK_MS);
+        if (wait[1].revents)
+            read_ike(p);
+        if (wait[0].revents)
+            read_monitor(p);
+        if (outbox_waits(&p->outbox) && outbox_flush(&p->outbox, p->args->monitor_fd) == ERR_CLOSED)
+            p->done = true;
+        time_us now = run_now();
+        if (now >= next) {
+            esp_tick(p->plane, now);
+            next = now + TICK_MS * TIME_MILLISECOND;
+        }
+        send_facts(p);
+    }
+}
+
+/* Child SAs: two a tunnel while one is rekeyed, and what lingers; clients may have several. */
+static uint32_t sa_limit(const struct conf *conf)
+{
+    return conf->tunnel.max_tunnels * SAS_A_TUNNEL + SAS_LEAST;
+}
+
+/* Threads are made when privileges are gone and before the filter closes: it may then forbid
+ * clone(), and holds for all of them. */
+static int start(struct esp_process *p, char why[static 256])
+{
+    const struct esp_process_args *args = p->args;
+    struct esp_plane_config config = {.workers = args->workers,
+                                      .max_sas = sa_limit(args->conf),
+                                      .device_mtu =
+                                          args->conf->mtu ? args->conf->mtu : RUN_DEFAULT_MTU,
+                                      .random = &random_system};
+    struct esp_workers_config with = {
+        .workers = args->workers,
+        .tun = args->tun,
+        .sockets = args->sockets,
+        .raw4 = args->sockets->plain4 ? &args->sockets->raw4 : NULL,
+        .raw6 = args->sockets->plain6 ? &args->sockets->raw6 : NULL,
+    };
+    unsigned descriptors = DESCRIPTORS + args->workers * (3u + RUN_GROUPS);
+    snprintf(why, 256, "the data plane cannot start: memory or threads are missing");
+    if (crypto_init())
+        return ERR_CRYPTO;
+    with.plane = p->plane = esp_create(&config);
+    if (!p->plane)
+        return ERR_MEMORY;
+    int err = sandbox_drop(ROLE_ESP, args->conf->uid_base + ROLE_ESP, descriptors, why);
+    if (!err)
+        err = esp_workers_start(&with, &p->workers);
+    return err ? err : sandbox_filter(ROLE_ESP, why);
+}
+
+int esp_process(void *context)
+{
+    static struct esp_process p;
+    const struct esp_process_args *args = context;
+    char why[256];
+    p = (struct esp_process){.args = args, .ike_fd = args->ike_fd};
+    if (start(&p, why))
+        return run_fault(args->monitor_fd, RUN_EXIT_FAILED, "%s", why);
+    ipc_prepare(&p.in, IPC_READY, 0);
+    if (ipc_send(args->monitor_fd, &p.in, -1) == 0)
+        serve(&p);
+    esp_workers_stop(p.workers);
+    (void)!outbox_flush(&p.outbox, args->monitor_fd);
+    esp_free(p.plane);
+    return RUN_EXIT_OK;
+}

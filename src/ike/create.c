@@ -387,11 +387,15 @@ static int complete(struct ike_engine *e, struct sa *sa, const struct exchange *
             create_accept_child(e, sa, made, old, chain, SELECT_KE_OPTIONAL, done->creation->group);
     if (err == 0)
         err = derive(e, n, made->chosen.ke, &v, &secret);
+    const struct bytes own = {n->nonce_own, NONCE_LEN};
+    const struct rival *rival = done->creation->rival;
+    if (err == 0 && rival)
+        made->out_waits = rival_is_higher(rival, own, v.nonce); /* deleted at once: never sends */
     if (err == 0)
-        err = child_install(e, made, secret, (struct bytes){n->nonce_own, NONCE_LEN}, v.nonce);
+        err = child_install(e, made, secret, own, v.nonce);
     secret_wipe(e->secret, sizeof(e->secret));
     if (err == 0 && done->task.kind == TASK_REKEY_CHILD)
-        rekey_child_done(e, sa, old, made, (struct bytes){n->nonce_own, NONCE_LEN}, v.nonce);
+        rekey_child_done(e, sa, old, made, own, v.nonce);
     else if (err == 0)
         queue_event(e, IKE_EVENT_CHILD_UP, sa->tunnel, &sa->path, 0, NULL);
     if (err == 0)
@@ -424,6 +428,7 @@ int create_response(struct ike_engine *e, struct sa *sa, const struct input *in)
         child_retry(e, old, 30 * TIME_SECOND);
     /* The peer has it: it must be deleted there, so it stays here until then. */
     made->state = CHILD_REKEYED;
+    made->replaced = true;
     return task_add(e, sa, (struct task){.kind = TASK_DELETE_CHILD, .spi_in = made->spi_in});
 }
 
@@ -462,6 +467,7 @@ static void replaced(struct ike_engine *e, struct sa *sa, struct child *old)
     struct tunnel *t = sa->tunnel;
     t->rekeys_child++;
     old->state = CHILD_REKEYED;
+    old->replaced = true;
     if (e->now + REKEYED_LIFE < old->hard)
         old->hard = e->now + REKEYED_LIFE;
     sa_arm(e, &old->timer, old->hard);

@@ -16,6 +16,9 @@ void sim_plane_add(struct sim_host *host, const struct ike_child *child)
     assert_non_null(sa);
     *sa = (struct sim_sa){.next = host->sas, .child = *child, .until = TIME_NEVER};
     host->sas = sa;
+    if (host->sim->trace)
+        printf("%9.3f  %s: add in %08x out %08x%s\n", (double)host->sim->now / 1e6, host->name,
+               child->spi_in, child->spi_out, child->out_waits ? ", waits" : "");
 }
 
 void sim_plane_del(struct sim_host *host, const struct ike_esp_del *del)
@@ -25,6 +28,9 @@ void sim_plane_del(struct sim_host *host, const struct ike_esp_del *del)
             continue;
         SIM_CHECK(host->sim, !sa->gone, "%s: SPI %08x deleted twice", host->name, del->spi_in);
         sa->gone = true;
+        if (host->sim->trace)
+            printf("%9.3f  %s: del in %08x%s\n", (double)host->sim->now / 1e6, host->name,
+                   del->spi_in, del->linger ? ", lingers" : "");
         sa->until = host->sim->now + (del->linger ? LINGER : 0);
         return;
     }

@@ -59,8 +59,7 @@ int info_response(struct ike_engine *e, struct sa *sa, const struct input *in)
 void child_gone(struct ike_engine *e, struct child *c, int err)
 {
     struct sa *sa = c->sa;
-    bool replaced = c->state == CHILD_REKEYED;
-    child_remove(e, c, true, replaced ? 0 : err);
+    child_remove(e, c, true, c->replaced ? 0 : err);
     if (sa->child_count == 0 && sa->tunnel && sa->tunnel->sa == sa) {
         sa->childless_at = e->now + CHILDLESS_LIFE;
         sa_plan_duty(e, sa);

@@ -147,6 +147,7 @@ struct child {
     struct chosen chosen;
     uint8_t state;
     bool initiator, out_waits;
+    bool replaced; /* another one carries its traffic, so its end is no news */
     uint8_t local_count, remote_count;
     struct selector *selectors; /* local ones, then remote ones; one block of exact size */
     struct timer timer;         /* soft, then hard lifetime */

@@ -346,12 +346,14 @@ void rekey_child_done(struct ike_engine *e, struct sa *sa, struct child *old, st
     queue_event(e, IKE_EVENT_REKEYED_CHILD, sa->tunnel, &sa->path, 0, NULL);
     if (rival && rival_is_higher(rival, nonce_i, nonce_r)) {
         made->state = CHILD_REKEYED;
+        made->replaced = true;
         delete_child(e, sa, made);
         return;
     }
     if (!old)
         return;
     old->state = CHILD_REKEYED;
+    old->replaced = true;
     if (e->now + REKEYED_LIFE < old->hard)
         old->hard = e->now + REKEYED_LIFE;
     delete_child(e, sa, old);

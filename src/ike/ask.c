@@ -51,8 +51,12 @@ static int fill_peer(struct ike_engine *e, const struct sa *sa, struct ike_ask *
     size_t len;
     if (wire_walk(h->inner_first, message_bytes(h->inner), &e->inner_chain) < 0)
         return ERR_SYNTAX;
-    if (h->want & IKE_WANT_ADMIT)
+    if (h->want & IKE_WANT_ADMIT) {
+        struct wire_notify_view n;
         config_read_request(&e->inner_chain, e, ask);
+        ask->replaces =
+            e->conf->unique && wire_notify_find(&e->inner_chain, NOTIFY_INITIAL_CONTACT, &n);
+    }
     if (!(h->want & IKE_WANT_VERIFY_PSK))
         return 0;
     const struct wire_payload_view *p = wire_find(&e->inner_chain, PAYLOAD_AUTH);

@@ -107,6 +107,8 @@ struct ike_ask {
     uint8_t scheme; /* enum sign_scheme of our AUTH */
     uint8_t
         peer_by; /* enum conf_auth: how the peer proved itself (already done for CONF_AUTH_CERT) */
+    bool
+        replaces; /* this tunnel takes the place of all others of that identity, and their leases */
     bool ask_ip4, ask_ip6;
     struct ip wanted_ip4, wanted_ip6; /* the client's wish, or family 0 */
     struct identity own, peer;

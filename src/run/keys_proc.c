@@ -80,6 +80,8 @@ static int admit(struct keys *keys, const struct ring_peer *known, const struct 
         answer->network_count = peer->network_count;
         memcpy(answer->networks, peer->networks, sizeof(answer->networks));
     }
+    if (ask->replaces)
+        lease_hand_over(keys->leases, &ask->peer, ask->tunnel);
     int result = ask->ask_ip4 ? lease(keys, peer, ask, 4, &answer->ip4) : 0;
     if (result == 0 && ask->ask_ip6)
         result = lease(keys, peer, ask, 6, &answer->ip6);

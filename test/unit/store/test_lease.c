@@ -115,6 +115,26 @@ static void all_at_once(void **state)
     lease_book_free(book);
 }
 
+/* A tunnel that replaces another keeps its address, and the end of the old one changes nothing. */
+static void handed_over(void **state)
+{
+    (void)state;
+    struct lease_book *book = book_of("10.9.0.0/29", "fd00:9::/64");
+    struct identity alice = named("alice@x"), nobody = named("nobody@x");
+    assert_string_equal(take(book, 4, "alice@x", 1, NULL, NULL), "10.9.0.2");
+    assert_string_equal(take(book, 6, "alice@x", 1, NULL, NULL), "fd00:9::2");
+    assert_string_equal(take(book, 4, "bob@x", 2, NULL, NULL), "10.9.0.3");
+    lease_hand_over(book, &alice, 3);
+    lease_hand_over(book, &nobody, 3);
+    lease_release(book, 1, 5);
+    assert_int_equal(lease_count(book), 3);
+    assert_string_equal(take(book, 4, "alice@x", 3, NULL, NULL), "10.9.0.2");
+    assert_string_equal(take(book, 6, "alice@x", 3, NULL, NULL), "fd00:9::2");
+    lease_release(book, 3, 6);
+    assert_int_equal(lease_count(book), 1);
+    lease_book_free(book);
+}
+
 /* The limit on entries holds whatever is asked for, and memory does not grow. */
 static void bounded(void **state)
 {
@@ -148,9 +168,13 @@ static void gateway_addresses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sticky),           cmocka_unit_test(full_then_oldest),
-        cmocka_unit_test(fixed_and_wanted), cmocka_unit_test(all_at_once),
-        cmocka_unit_test(bounded),          cmocka_unit_test(gateway_addresses),
+        cmocka_unit_test(sticky),
+        cmocka_unit_test(full_then_oldest),
+        cmocka_unit_test(fixed_and_wanted),
+        cmocka_unit_test(all_at_once),
+        cmocka_unit_test(handed_over),
+        cmocka_unit_test(bounded),
+        cmocka_unit_test(gateway_addresses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

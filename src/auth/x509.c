@@ -60,7 +60,7 @@ static struct cached *cache_find(struct auth_cache *cache, const uint8_t hash[st
     for (size_t i = 0; i < WAYS; i++) {
         struct cached *at = &set[i];
         if (at->leaf && memcmp(at->hash, hash, 32) == 0 && at->trust == trust &&
-            at->purpose == purpose && now >= at->span.from && now <= at->span.until) {
+            at->purpose == purpose && now >= at->span.from && now < at->span.until) {
             at->used = ++cache->clock;
             return at;
         }

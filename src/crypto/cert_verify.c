@@ -286,6 +286,22 @@ static bool use_allows(unsigned uses, enum cert_purpose purpose)
     return false;
 }
 
+/* No DSA, GOST or SM2, whatever libcrypto was built with. */
+static int check_kind(const X509 *x509, char why[static WHY])
+{
+    char name[NAME_IN_WHY];
+    const EVP_PKEY *pkey = X509_get0_pubkey(x509);
+    static const int known[] = {EVP_PKEY_RSA, EVP_PKEY_RSA_PSS, EVP_PKEY_EC, EVP_PKEY_ED25519,
+                                EVP_PKEY_ED448};
+    for (size_t i = 0; pkey && i < ARRAY_LEN(known); i++) {
+        if (EVP_PKEY_get_base_id(pkey) == known[i])
+            return 0;
+    }
+    snprintf(why, WHY, "certificate \"%s\" has a key of a kind that is not accepted",
+             subject(x509, name));
+    return ERR_CERT_WEAK;
+}
+
 static int check_usage(X509 *x509, bool leaf, enum cert_purpose purpose, char why[static WHY])
 {
     static const char *const wanted[] = {
@@ -311,7 +327,7 @@ static int check_usage(X509 *x509, bool leaf, enum cert_purpose purpose, char wh
     return 0;
 }
 
-/* Usage of everything but the anchor, and when the whole chain is valid. */
+/* Kinds of key, the usage of everything but the anchor, and when the whole chain is valid. */
 static int check_chain(STACK_OF(X509) * chain, enum cert_purpose purpose, struct cert_span *span,
                        char why[static WHY])
 {
@@ -320,7 +336,9 @@ static int check_chain(STACK_OF(X509) * chain, enum cert_purpose purpose, struct
     for (int i = 0; i < count; i++) {
         X509 *x509 = sk_X509_value(chain, i);
         bool anchor = i > 0 && i == count - 1;
-        int rc = anchor ? 0 : check_usage(x509, i == 0, purpose, why);
+        int rc = check_kind(x509, why);
+        if (rc == 0 && !anchor)
+            rc = check_usage(x509, i == 0, purpose, why);
         if (rc < 0)
             return rc;
         struct tm from, until;

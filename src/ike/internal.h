@@ -156,7 +156,8 @@ struct child {
 
 /* Simultaneous rekeying (RFC 7296 2.8.1): the successor the peer started, and its lower nonce. */
 struct rival {
-    struct sa *sa;    /* IKE SA; NULL for a child */
+    uint64_t spi; /* ours, of the IKE SA; 0 for a child, or when it was adopted or dropped. Not a
+                     pointer: the peer may delete that SA before our own rekey is answered */
     uint16_t low_len; /* the lower of its two nonces */
     uint8_t low[WIRE_NONCE_MAX];
 };

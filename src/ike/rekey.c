@@ -123,13 +123,21 @@ static bool retry_group(struct ike_engine *e, struct sa *sa, const struct exchan
            start_with(e, sa, done->task, group, (uint8_t)(done->creation->ke_count + 1)) == 0;
 }
 
+/* The IKE SA that the peer made at the same time; NULL when there is none, or none any more. */
+static struct sa *rival_sa(const struct ike_engine *e, const struct creation *c)
+{
+    struct sa *sa = c && c->rival && c->rival->spi ? map_get(&e->sas, c->rival->spi) : NULL;
+    return sa && sa->state == IKE_STATE_ESTABLISHED ? sa : NULL;
+}
+
 /* The successor that the peer made stands alone now. */
 static bool adopt_rival(struct ike_engine *e, struct sa *sa, struct creation *c)
 {
-    if (!c || !c->rival || !c->rival->sa || !sa->tunnel)
+    struct sa *rival = rival_sa(e, c);
+    if (!rival || !sa->tunnel)
         return false;
-    rekey_adopt(e, sa, c->rival->sa);
-    c->rival->sa = NULL;
+    rekey_adopt(e, sa, rival);
+    c->rival->spi = 0;
     return true;
 }
 
@@ -170,14 +178,13 @@ static void settle(struct ike_engine *e, struct sa *old, struct sa *made, struct
                    struct bytes peer_nonce)
 {
     struct bytes own = {c->n.nonce_own, NONCE_LEN};
-    bool ours_goes = c->rival && c->rival->sa && rival_is_higher(c->rival, own, peer_nonce);
-    if (ours_goes) {
+    struct sa *loser = rival_sa(e, c);
+    if (loser && rival_is_higher(c->rival, own, peer_nonce)) {
         adopt_rival(e, old, c);
         sa_set_state(e, made, IKE_STATE_REKEYED);
         delete_sa(e, made);
         return;
     }
-    struct sa *loser = c->rival ? c->rival->sa : NULL;
     rekey_adopt(e, old, made);
     delete_sa(e, old);
     if (loser) {
@@ -185,7 +192,7 @@ static void settle(struct ike_engine *e, struct sa *old, struct sa *made, struct
         loser->tunnel = NULL;
         loser->expire_at = e->now + REKEYED_LIFE;
         sa_plan_duty(e, loser);
-        c->rival->sa = NULL;
+        c->rival->spi = 0;
     }
     task_run(e, made);
 }
@@ -281,7 +288,7 @@ static void succeed(struct ike_engine *e, struct sa *sa, struct sa *made, struct
     if (own && !own->rival) {
         own->rival = rival_create(nonce_i, nonce_r);
         if (own->rival) {
-            own->rival->sa = made;
+            own->rival->spi = made->spi_own;
             return;
         }
     }
@@ -321,11 +328,9 @@ bool rekey_settle_deleted(struct ike_engine *e, struct sa *sa)
 
 void rekey_drop_rival(struct ike_engine *e, struct sa *sa)
 {
-    struct creation *c = sa->out.creation;
-    if (c && c->rival && c->rival->sa) {
-        sa_bury(e, c->rival->sa);
-        c->rival->sa = NULL;
-    }
+    struct sa *rival = rival_sa(e, sa->out.creation);
+    if (rival)
+        sa_bury(e, rival);
 }
 
 /* ---- children */

@@ -11,15 +11,20 @@ struct pair {
     struct sim_host *client, *gateway;
 };
 
-static inline struct pair pair_make(void)
+static inline struct pair pair_make_seeded(uint64_t seed)
 {
-    struct pair p = {.sim = sim_create(0x70616972, &sim_good_link)};
+    struct pair p = {.sim = sim_create(seed, &sim_good_link)};
     p.client = sim_client(p.sim, "client", "192.0.2.2");
     p.gateway = sim_gateway(p.sim, "gateway", "192.0.2.1");
     sim_psk(p.client, NULL, PSK);
     sim_psk(p.gateway, p.client, PSK);
     p.sim->keep_log = true;
     return p;
+}
+
+static inline struct pair pair_make(void)
+{
+    return pair_make_seeded(0x70616972);
 }
 
 static inline void pair_start(struct pair *p)

@@ -48,6 +48,7 @@ struct sim *sim_create(uint64_t seed, const struct sim_link *link)
     sim->network_state = seed ^ 0x6e6574776f726b;
     sim->log_end = &sim->log;
     sim->trace = getenv("SIM_SEED") != NULL;
+    log_set_level(sim->trace ? LEVEL_DEBUG : LEVEL_ERROR);
     return sim;
 }
 
@@ -263,6 +264,8 @@ void sim_drain(struct sim_host *host)
             fail_msg("action %u", action.kind);
         }
     }
+    SIM_CHECK(host->sim, ike_counters(host->engine)->illegal_moves == 0, "%s: an illegal move",
+              host->name);
 }
 
 uint64_t sim_initiate(struct sim_host *from, const struct sim_host *to)

@@ -203,30 +203,54 @@ static int unknown_option(const struct verb *verb, const char *typed)
     return say_usage(verb, "unknown option \"%s\"", typed);
 }
 
-/* One option at argv[*at]; moves *at over its value. */
-static int take_option(struct use *use, int argc, char **argv, int *at)
+static int set_option(struct use *use, size_t i, const char *value)
 {
-    const char *typed = argv[*at], *name = typed + (typed[1] == '-' ? 2 : 1);
-    size_t len = strcspn(name, "=");
-    bool is_long = typed[1] == '-';
-    size_t i = is_long == (len > 1) ? option_index(use->verb, name, len) : VERB_OPTIONS;
-    if (i == VERB_OPTIONS)
-        return unknown_option(use->verb, typed);
     const struct verb_option *o = &use->verb->options[i];
     if (use->given[i])
         return say_usage(use->verb, "--%s is given twice", o->name);
-    if (!o->value) {
-        if (name[len])
-            return say_usage(use->verb, "--%s takes no value", o->name);
-        use->given[i] = "";
-    } else if (name[len]) {
-        use->given[i] = name + len + 1;
-    } else if (*at + 1 < argc) {
-        use->given[i] = argv[++*at];
-    } else {
-        return say_usage(use->verb, "--%s needs a %s", o->name, o->value);
-    }
+    use->given[i] = value;
     return 0;
+}
+
+/* --name, --name=value, --name value */
+static int take_long(struct use *use, int argc, char **argv, int *at)
+{
+    const char *name = argv[*at] + 2;
+    size_t len = strcspn(name, "="),
+           i = len > 1 ? option_index(use->verb, name, len) : VERB_OPTIONS;
+    if (i == VERB_OPTIONS)
+        return unknown_option(use->verb, argv[*at]);
+    const struct verb_option *o = &use->verb->options[i];
+    if (!o->value)
+        return name[len] ? say_usage(use->verb, "--%s takes no value", o->name)
+                         : set_option(use, i, "");
+    if (name[len])
+        return set_option(use, i, name + len + 1);
+    if (*at + 1 == argc)
+        return say_usage(use->verb, "--%s needs a %s", o->name, o->value);
+    return set_option(use, i, argv[++*at]);
+}
+
+/* -a, -ab, -cvalue, -c value */
+static int take_short(struct use *use, int argc, char **argv, int *at)
+{
+    int code = 0;
+    for (const char *letter = argv[*at] + 1; *letter && !code; letter++) {
+        size_t i = option_index(use->verb, letter, 1);
+        if (i == VERB_OPTIONS)
+            return unknown_option(use->verb, argv[*at]);
+        const struct verb_option *o = &use->verb->options[i];
+        if (!o->value) {
+            code = set_option(use, i, "");
+            continue;
+        }
+        if (letter[1])
+            return set_option(use, i, letter + 1);
+        if (*at + 1 == argc)
+            return say_usage(use->verb, "-%c needs a %s", o->letter, o->value);
+        return set_option(use, i, argv[++*at]);
+    }
+    return code;
 }
 
 static int sort_arguments(struct use *use, int argc, char **argv)
@@ -238,7 +262,8 @@ static int sort_arguments(struct use *use, int argc, char **argv)
         if (options && !strcmp(argv[i], "--"))
             options = false;
         else if (options && argv[i][0] == '-' && argv[i][1])
-            code = take_option(use, argc, argv, &i);
+            code = argv[i][1] == '-' ? take_long(use, argc, argv, &i)
+                                     : take_short(use, argc, argv, &i);
         else if (use->words == verb->most)
             code = say_usage(verb, "one word too many: \"%s\"", argv[i]);
         else

@@ -288,6 +288,14 @@ static void wrong_words_are_usage(void **state)
     assert_int_equal(run(W("status"), W("--json=yes")), EXIT_USAGE);
     expect(err, "takes no value");
     assert_int_equal(run(W("status"), W("--interval")), EXIT_USAGE);
+    expect(err, "--interval needs a TIME");
+    assert_int_equal(run(W("status"), W("-jn")), EXIT_USAGE);
+    expect(err, "-n needs a TIME");
+    assert_int_equal(run(W("status"), W("-jx")), EXIT_USAGE);
+    expect(err, "unknown option \"-jx\"");
+    assert_int_equal(run(W("status"), W("-jn2s")), EXIT_NOT_RUNNING);
+    assert_int_equal(run(W("status"), W("--"), W("--json")), EXIT_NOT_RUNNING);
+    assert_int_equal(run(W("status"), W("--interval")), EXIT_USAGE);
     expect(err, "needs a TIME");
     assert_int_equal(run(W("status"), W("--interval=soon")), EXIT_USAGE);
     assert_int_equal(run(W("status"), W("a"), W("b")), EXIT_USAGE);

@@ -24,13 +24,15 @@ enum {
     ESP_OVERHEAD = 34 /* AES-GCM: header, IV, trailer, ICV */
 };
 
-static int open_queue(const char *name, struct ifreq *request)
+/* The first queue must make the device: joining one that is there would take its packets away. */
+static int open_queue(const char *name, bool first, struct ifreq *request)
 {
     int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
         return -1;
     memset(request, 0, sizeof(*request));
-    request->ifr_flags = (short)(IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE);
+    request->ifr_flags =
+        (short)(IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE | (first ? IFF_TUN_EXCL : 0));
     snprintf(request->ifr_name, sizeof(request->ifr_name), "%s", name);
     if (ioctl(fd, TUNSETIFF, request) == 0)
         return fd;
@@ -74,7 +76,7 @@ int net_tun_open(const char *name, uint16_t queues, uint16_t mtu, struct net_tun
         return ERR_ARGUMENT;
     }
     for (; out->queues < queues; out->queues++) {
-        int fd = open_queue(out->queues == 0 ? name : out->name, &request);
+        int fd = open_queue(out->queues == 0 ? name : out->name, out->queues == 0, &request);
         if (fd < 0)
             goto failed;
         out->fd[out->queues] = fd;

@@ -37,7 +37,7 @@ static void lose_ike(struct esp_process *p)
         close(p->ike_fd);
     p->ike_fd = -1;
     p->facts_wait = false;
-    log_info("the ike process is gone; traffic goes on");
+    log_debug("the ike process is gone; traffic goes on");
 }
 
 static void add(struct esp_process *p)

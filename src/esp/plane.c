@@ -151,7 +151,6 @@ static void drop(struct esp_plane *plane, struct sa *sa)
 
 static void end(struct esp_plane *plane, struct sa *sa, time_us now, time_us linger)
 {
-    sa_raise(sa, SA_OUT_ENDED);
     spd_unlink(plane, sa);
     if (linger == 0)
         drop(plane, sa);

@@ -45,7 +45,7 @@ void sad_unlink(struct esp_plane *plane, struct sa *sa)
 void sa_raise(struct sa *sa, uint32_t flags)
 {
     if (flags & ~atomic_load_explicit(&sa->flags, memory_order_relaxed))
-        atomic_fetch_or_explicit(&sa->flags, flags, memory_order_relaxed);
+        atomic_fetch_or_explicit(&sa->flags, flags, memory_order_release);
 }
 
 static bool reached(uint64_t value, uint64_t limit)

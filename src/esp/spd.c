@@ -6,6 +6,8 @@
 
 #include "esp/internal.h"
 
+enum { TRIES = 8 };
+
 struct key {
     uint64_t high, low;
 };
@@ -63,7 +65,7 @@ static struct sa *search_chain(const struct esp_plane *plane, const struct inner
         if (node->bits != bits || node->family != inner->family || node->high != key.high ||
             node->low != key.low)
             continue;
-        uint32_t flags = atomic_load_explicit(&node->sa->flags, memory_order_relaxed);
+        uint32_t flags = atomic_load_explicit(&node->sa->flags, memory_order_acquire);
         if (flags & (SA_OUT_ENDED | SA_DEAD) || !covers(node->sa, inner))
             continue;
         if (!(flags & SA_OUT_WAITS))
@@ -73,7 +75,7 @@ static struct sa *search_chain(const struct esp_plane *plane, const struct inner
     return waiting;
 }
 
-struct sa *spd_find(const struct esp_plane *plane, const struct inner *inner)
+static struct sa *search_lengths(const struct esp_plane *plane, const struct inner *inner)
 {
     struct key key = key_of(inner->family, inner_destination(inner));
     int words = inner->family == 4 ? 1 : 3;
@@ -88,6 +90,19 @@ struct sa *spd_find(const struct esp_plane *plane, const struct inner *inner)
             if (sa)
                 return sa;
         }
+    }
+    return NULL;
+}
+
+/* A search that was under way while one SA took over from another may have come too late for the
+ * old one and too early for the new one: it then sees that something ended meanwhile. */
+struct sa *spd_find(const struct esp_plane *plane, const struct inner *inner)
+{
+    for (int tries = 0; tries < TRIES; tries++) {
+        uint32_t ends = atomic_load_explicit(&plane->ends, memory_order_acquire);
+        struct sa *sa = search_lengths(plane, inner);
+        if (sa || ends == atomic_load_explicit(&plane->ends, memory_order_acquire))
+            return sa;
     }
     return NULL;
 }
@@ -146,6 +161,8 @@ void spd_unlink(struct esp_plane *plane, struct sa *sa)
 {
     if (!sa->linked_out)
         return;
+    atomic_fetch_add_explicit(&plane->ends, 1, memory_order_release);
+    sa_raise(sa, SA_OUT_ENDED);
     for (size_t i = 0; i < sa->remote_count; i++) {
         struct spd_node *node = &sa->nodes[i];
         struct spd_node *_Atomic *link =

@@ -30,6 +30,7 @@ struct engine_pair {
     } queue[PAIR_QUEUE];
     unsigned queued, taken;
     bool drop_auth; /* the client's IKE_AUTH stays away */
+    bool drop_all;  /* so does its IKE_SA_INIT */
 };
 
 static inline void pair_fill(void *context, void *to, size_t len)
@@ -123,6 +124,16 @@ static inline void pair_feed(struct engine_pair *p, int i, const struct ike_path
     pair_drain(p, i);
 }
 
+/* Gives back what was delivered. */
+static inline void pair_recycle(struct engine_pair *p)
+{
+    if (p->taken < p->queued)
+        return;
+    for (unsigned i = 0; i < p->queued; i++)
+        free((void *)(uintptr_t)p->queue[i].octets.at);
+    p->queued = p->taken = 0;
+}
+
 /* Delivers and answers until nobody has anything to say. */
 static inline void pair_settle(struct engine_pair *p)
 {
@@ -135,10 +146,12 @@ static inline void pair_settle(struct engine_pair *p)
                 ike_answer(p->side[i].engine, p->now, &p->side[i].answer);
                 pair_drain(p, i);
             }
+        pair_recycle(p);
         while (p->taken < p->queued) {
             unsigned n = p->taken++;
             busy = true;
-            bool away = p->drop_auth && p->queue[n].octets.at[18] == EXCHANGE_IKE_AUTH;
+            bool away =
+                p->drop_all || (p->drop_auth && p->queue[n].octets.at[18] == EXCHANGE_IKE_AUTH);
             if (!away)
                 pair_feed(p, p->queue[n].to, &p->queue[n].path, p->queue[n].octets);
         }
@@ -154,13 +167,16 @@ static inline void pair_free(struct engine_pair *p)
     memset(p, 0, sizeof(*p));
 }
 
-static inline void pair_begin(struct engine_pair *p, bool without_auth)
+enum pair_stage { PAIR_FIRST_ONLY, PAIR_WITHOUT_AUTH, PAIR_UP };
+
+static inline void pair_begin_at(struct engine_pair *p, enum pair_stage stage)
 {
     memset(p, 0, sizeof(*p));
     p->now = TIME_SECOND;
     p->dice = 1;
     p->random = (struct random){pair_fill, &p->dice};
-    p->drop_auth = without_auth;
+    p->drop_auth = stage == PAIR_WITHOUT_AUTH;
+    p->drop_all = stage == PAIR_FIRST_ONLY;
     pair_configure(p, 0);
     pair_configure(p, 1);
     struct ike_command command = {.kind = IKE_INITIATE};

@@ -3,6 +3,8 @@
 
 #include "esp/checksum.h"
 
+enum { SHORT = 64 };
+
 /* Octets that are summed as pairs of 32-bit halves in vector lanes of 64 bits: with at most 64 KiB
  * a lane cannot overflow. GNU vectors become SSE2, AVX2 or NEON, as the function's target allows.
  */
@@ -15,39 +17,49 @@ static inline uint64_t add_carry(uint64_t sum, uint64_t value)
     return sum + (sum < value);
 }
 
-static inline __attribute__((always_inline)) uint64_t add_tail(uint64_t sum, uint8_t *to,
-                                                               const uint8_t *from, size_t len)
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+ALWAYS_INLINE uint64_t add_tail(uint64_t sum, uint8_t *to, const uint8_t *from, size_t len)
 {
-    while (len > 0) {
-        size_t now = len < 8 ? len : 8;
-        uint64_t word = 0;
-        memcpy(&word, from, now);
+    uint64_t word;
+    for (; len >= sizeof(word); len -= sizeof(word)) {
+        memcpy(&word, from, sizeof(word));
         if (to) {
-            memcpy(to, &word, now);
-            to += now;
+            memcpy(to, &word, sizeof(word));
+            to += sizeof(word);
         }
         sum = add_carry(sum, word);
-        from += now;
-        len -= now;
+        from += sizeof(word);
     }
-    return sum;
+    if (len == 0)
+        return sum;
+    word = 0;
+    memcpy(&word, from, len);
+    if (to)
+        memcpy(to, from, len);
+    return add_carry(sum, word);
 }
 
-static inline __attribute__((always_inline)) uint64_t sum_pass(uint64_t sum, uint8_t *to,
-                                                               const uint8_t *from, size_t len)
+/* Two vectors a turn: their sums do not wait for each other. */
+ALWAYS_INLINE uint64_t sum_pass(uint64_t sum, uint8_t *to, const uint8_t *from, size_t len)
 {
-    lanes low = {0}, high = {0};
-    size_t whole = len / sizeof(lanes) * sizeof(lanes);
-    for (size_t i = 0; i < whole; i += sizeof(lanes)) {
+    lanes a = {0}, b = {0}, c = {0}, d = {0};
+    size_t whole = len / (2 * sizeof(lanes)) * (2 * sizeof(lanes));
+    for (size_t i = 0; i < whole; i += 2 * sizeof(lanes)) {
         lanes v = *(const lanes_anywhere *)(const void *)(from + i);
-        if (to)
+        lanes w = *(const lanes_anywhere *)(const void *)(from + i + sizeof(lanes));
+        if (to) {
             *(lanes_anywhere *)(void *)(to + i) = v;
-        low += v & 0xffffffffu;
-        high += v >> 32;
+            *(lanes_anywhere *)(void *)(to + i + sizeof(lanes)) = w;
+        }
+        a += v & 0xffffffffu;
+        b += v >> 32;
+        c += w & 0xffffffffu;
+        d += w >> 32;
     }
-    low += high;
+    a += b + c + d;
     for (int i = 0; i < 4; i++)
-        sum = add_carry(sum, low[i]);
+        sum = add_carry(sum, a[i]);
     return add_tail(sum, to ? to + whole : NULL, from + whole, len - whole);
 }
 
@@ -88,21 +100,14 @@ static bool has_avx2(void)
 
 uint64_t sum_add(uint64_t sum, const void *data, size_t len)
 {
+    if (len < SHORT) /* a header: not worth a vector */
+        return add_tail(sum, NULL, data, len);
     return has_avx2() ? add_avx2(sum, data, len) : add_base(sum, data, len);
 }
 
 uint64_t sum_copy(uint64_t sum, void *restrict to, const void *restrict from, size_t len)
 {
     return has_avx2() ? copy_avx2(sum, to, from, len) : copy_base(sum, to, from, len);
-}
-
-uint16_t sum_fold(uint64_t sum)
-{
-    sum = (sum & 0xffffffff) + (sum >> 32);
-    sum = (sum & 0xffffffff) + (sum >> 32);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    return (uint16_t)((sum & 0xffff) + (sum >> 16));
 }
 
 uint64_t sum_of_u16(uint16_t value)

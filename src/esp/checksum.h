@@ -9,7 +9,13 @@ uint64_t sum_add(uint64_t sum, const void *data, size_t len);
 /* Copies and sums in one pass over the data. The two must not overlap. */
 uint64_t sum_copy(uint64_t sum, void *restrict to, const void *restrict from, size_t len);
 /* The 16-bit sum, not yet complemented, to be stored as it is. */
-uint16_t sum_fold(uint64_t sum);
+static inline uint16_t sum_fold(uint64_t sum)
+{
+    sum = (sum & 0xffffffff) + (sum >> 32);
+    sum = (sum & 0xffffffff) + (sum >> 32);
+    sum = (sum & 0xffff) + (sum >> 16);
+    return (uint16_t)((sum & 0xffff) + (sum >> 16));
+}
 /* A number in host order, as a summand. */
 uint64_t sum_of_u16(uint16_t value);
 uint64_t sum_of_u32(uint32_t value);

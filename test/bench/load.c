@@ -203,7 +203,7 @@ static int open_all(struct load *load)
         net_resolve(load->conf->remote_host, &load->remote.ip, 1, why) < 1)
         return ERR_CONFIG;
     struct ip any = {.family = load->remote.ip.family};
-    int result = net_udp_open(&any, 0, 0, 0, 0, &load->sockets, why);
+    int result = net_udp_open(&any, 0, 0, 1, 0, &load->sockets, why);
     if (result)
         fprintf(stderr, "shrike-load: %s\n", why);
     return result;

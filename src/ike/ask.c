@@ -92,11 +92,20 @@ int ask_fill(struct ike_engine *e, struct sa *sa, struct ike_ask *ask)
     return h->inner ? fill_peer(e, sa, ask) : 0;
 }
 
+/* A gateway may have both means: who came by a shared secret expects the same in return. */
+static bool proves_by_psk(const struct ike_engine *e, const struct sa *sa)
+{
+    uint8_t means = e->conf->local_auth;
+    if (!(means & CONF_AUTH_CERT))
+        return true;
+    return means & CONF_AUTH_PSK && !sa->initiator && sa->handshake->peer_by == CONF_AUTH_PSK;
+}
+
 /* How we prove ourselves. ERR_UNSUPPORTED: the peer could not verify what our key can do. */
 int ask_choose_method(struct ike_engine *e, struct sa *sa)
 {
     struct handshake *h = sa->handshake;
-    if (e->conf->local_auth != CONF_AUTH_CERT) {
+    if (proves_by_psk(e, sa)) {
         h->method = AUTH_SHARED_KEY;
         h->scheme = SIGN_NONE;
         return 0;

@@ -16,7 +16,7 @@ static int initiate(struct ike_engine *e, const struct ike_path *path, uint64_t 
         return ERR_LIMIT;
     }
     sa->tunnel = t;
-    sa->initial_contact = true;
+    sa->initial_contact = e->tunnels.used == 1; /* we hold no other tunnel of this identity */
     t->sa = sa;
     int err = init_start(e, sa);
     if (err < 0) {

@@ -14,6 +14,9 @@ void engine_begin(struct ike_engine *e, time_us now)
 
 void engine_end(struct ike_engine *e)
 {
+    if (e->woken && !e->woken->buried)
+        task_run(e, e->woken);
+    e->woken = NULL;
     sa_grave_empty(e);
 }
 
@@ -252,6 +255,8 @@ void ike_walk(const struct ike_engine *e,
     size_t cursor = 0;
     const struct sa *sa;
     while ((sa = map_next(&e->sas, &cursor))) {
+        if (sa->state == IKE_STATE_NONE || sa->lingering)
+            continue; /* not yet, or not any more */
         struct ike_status s = {.children = children};
         status_of(e, sa, &s);
         for (const struct child *c = sa->children; c; c = c->next) {

@@ -62,7 +62,7 @@ static int send_request(struct ike_engine *e, struct sa *sa, struct bytes auth)
     h->spi_in = c->spi_in;
     sk_begin(e, &b);
     wire_put_id(&b, PAYLOAD_IDi, &h->own);
-    proof_put_certs(e, &b);
+    proof_put_certs(e, sa, &b);
     proof_put_certreq(e, &b);
     if (e->conf->remote_id.type != IDENTITY_NONE)
         wire_put_id(&b, PAYLOAD_IDr, &e->conf->remote_id);
@@ -257,7 +257,7 @@ static void answer_request(struct ike_engine *e, struct sa *sa, const struct wir
     int notify;
     sk_begin(e, b);
     wire_put_id(b, PAYLOAD_IDr, &sa->handshake->own);
-    proof_put_certs(e, b);
+    proof_put_certs(e, sa, b);
     if (proof_put_auth(e, sa, auth, b) < 0) {
         attempt_refused(e, sa, ERR_CRYPTO, NOTIFY_AUTHENTICATION_FAILED, err_sentence(ERR_CRYPTO));
         return;

@@ -240,6 +240,7 @@ struct ike_engine {
     size_t half_open_count, half_open_limit, message_count, action_count;
     struct node *queue_first, *queue_last, *spent;
     struct sa *grave, *linger_first, *linger_last;
+    struct sa *woken; /* has inherited work in this call */
     struct aead_engine *aead_engine;
     struct aead *aead;
     size_t aead_cap;
@@ -502,7 +503,7 @@ void auth_response_answered(struct ike_engine *e, struct sa *sa, const struct ik
 /* ---- proof.c: identities, certificates and AUTH payloads */
 void proof_own_identity(const struct ike_engine *e, const struct sa *sa,
                         const struct wire_chain *request, struct identity *out);
-void proof_put_certs(struct ike_engine *e, struct wire_builder *b);
+void proof_put_certs(struct ike_engine *e, const struct sa *sa, struct wire_builder *b);
 void proof_put_certreq(struct ike_engine *e, struct wire_builder *b);
 int proof_put_auth(struct ike_engine *e, const struct sa *sa, struct bytes auth,
                    struct wire_builder *b) MUST_USE;

@@ -13,7 +13,7 @@ static void from_address(const struct ip *ip, struct identity *out)
 
 static bool cert_is_ours(const struct ike_engine *e, const struct identity *id)
 {
-    return e->conf->local_auth == CONF_AUTH_CERT && e->setup.own_cert_count > 0 &&
+    return e->conf->local_auth & CONF_AUTH_CERT && e->setup.own_cert_count > 0 &&
            cert_has_identity(e->setup.own_certs[0], id);
 }
 
@@ -31,9 +31,9 @@ void proof_own_identity(const struct ike_engine *e, const struct sa *sa,
         *out = wanted;
 }
 
-void proof_put_certs(struct ike_engine *e, struct wire_builder *b)
+void proof_put_certs(struct ike_engine *e, const struct sa *sa, struct wire_builder *b)
 {
-    if (e->conf->local_auth != CONF_AUTH_CERT)
+    if (sa->handshake->method == AUTH_SHARED_KEY)
         return;
     for (size_t i = 0; i < e->setup.own_cert_count; i++)
         wire_put_cert(b, CERT_X509_SIGNATURE, cert_der(e->setup.own_certs[i]));
@@ -107,6 +107,10 @@ static int verify_cert(struct ike_engine *e, struct sa *sa, const struct wire_ch
         err = auth_verify_cert(e->setup.trust, e->certs, &proof, &scheme, why);
     h->peer_scheme = (uint8_t)scheme;
     h->peer_by = CONF_AUTH_CERT;
+    /* Only this name is proven: the configured one may stand in the certificate beside the claimed
+     * one. */
+    if (err == 0)
+        h->peer = *proof.peer;
     if (err < 0) {
         char who[IDENTITY_TEXT];
         identity_text(&h->peer, who);

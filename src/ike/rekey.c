@@ -16,6 +16,7 @@ void rekey_adopt(struct ike_engine *e, struct sa *old, struct sa *successor)
     while (old->children)
         child_move(old->children, successor);
     task_move(e, old, successor);
+    e->woken = successor; /* its work starts after the answer to the peer */
     sa_set_state(e, old, IKE_STATE_REKEYED);
     old->rekey_at = TIME_NEVER;
     old->expire_at = e->now + REKEYED_LIFE;
@@ -194,7 +195,6 @@ static void settle(struct ike_engine *e, struct sa *old, struct sa *made, struct
         sa_plan_duty(e, loser);
         c->rival->spi = 0;
     }
-    task_run(e, made);
 }
 
 int rekey_ike_response(struct ike_engine *e, struct sa *sa, const struct input *in)

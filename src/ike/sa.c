@@ -232,7 +232,9 @@ void sa_plan_duty(struct ike_engine *e, struct sa *sa)
         at = sooner(at, liveness_at(e, sa));
         at = sooner(at, path_keepalive_at(e, sa));
     }
-    sa_arm(e, &sa->timer_duty, at);
+    /* What is due and could not be done must not turn into a busy loop. */
+    time_us soonest = e->now + 50 * TIME_MILLISECOND;
+    sa_arm(e, &sa->timer_duty, at < soonest && !sa->close_now ? soonest : at);
 }
 
 /* Soft at 90 % less up to 10 %, so that ten thousand SAs of one minute do not rekey in one. */

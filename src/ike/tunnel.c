@@ -143,6 +143,7 @@ void tunnel_end(struct ike_engine *e, struct tunnel *t, uint32_t event, int err,
         silent ? NULL : queue_event(e, event, t, sa ? &sa->path : NULL, err, text);
     if (what) {
         what->notify = notify;
+        what->exchange = sa ? sa->out.exchange : 0;
         what->messages = sa ? sa->messages : 0;
         what->elapsed_us = (uint32_t)(e->now - t->created);
     }

@@ -110,8 +110,9 @@ test: $(UNIT_TESTS)
 # test/sim: every .c that starts with test_ is a program; the others are the harness.
 SIM_HARNESS := $(patsubst %.c,$(B)/%.o,$(filter-out test/sim/test_%,$(wildcard test/sim/*.c)))
 SIM_TESTS   := $(patsubst %.c,$(B)/%,$(wildcard test/sim/test_*.c))
-$(B)/test/sim/test_%: $(B)/test/sim/test_%.o $(SIM_HARNESS) $(ARCHIVES)
-	$(Q)$(CC) $(SANFLAGS) $(LINKHARD) $(filter %.o,$^) -Wl,--start-group $(ARCHIVES) -Wl,--end-group -lcmocka $(LIBS) -o $@
+SIM_ARCHIVES := $(call archives,ike $(BELOW_ike))
+$(B)/test/sim/test_%: $(B)/test/sim/test_%.o $(SIM_HARNESS) $(SIM_ARCHIVES)
+	$(Q)$(CC) $(SANFLAGS) $(LINKHARD) $(filter %.o,$^) -Wl,--start-group $(SIM_ARCHIVES) -Wl,--end-group -lcmocka $(LIBS) -o $@
 SEEDS ?= 1000
 sim: $(SIM_TESTS)
 	@SEEDS=$(SEEDS) test/run-unit $(SIM_TESTS)

@@ -20,7 +20,7 @@ void print_established(const char *name, const json_t *event, const char *host)
     if (!messages)
         messages = number_of(t, "messages");
     printf("%s: %s %s (%s) in %.1f ms and %llu messages", name,
-           json_is_true(json_object_get(event, "already")) ? "is connected already to"
+           json_is_true(json_object_get(event, "already")) ? "connected already to"
                                                            : "connected to",
            host, *remote ? remote : text_of(event, "remote"), ms, (unsigned long long)messages);
     if (*ip4 || *ip6)
@@ -63,17 +63,12 @@ static void print_child(const json_t *c, bool udp)
                (unsigned long long)source);
 }
 
+/* Only a NAT before us is certain: where the peer asks for ESP in UDP it says so by looking like
+ * one behind a NAT (RFC 7296 section 2.23). */
 static void print_nat(const json_t *t)
 {
-    static const struct {
-        const char *word, *text;
-    } table[] = {{"local", ", NAT before us"},
-                 {"remote", ", NAT before the peer"},
-                 {"both", ", NAT on both sides"}};
-    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
-        if (!strcmp(text_of(t, "nat"), table[i].word))
-            printf("%s", table[i].text);
-    }
+    if (!strcmp(text_of(t, "nat"), "local") || !strcmp(text_of(t, "nat"), "both"))
+        printf(", NAT before us");
 }
 
 /* One tunnel at length: what a client has. */
@@ -251,11 +246,11 @@ static json_t *fetch(const struct use *use, int *code)
 
 static void print_json(json_t *list, bool watch)
 {
-    bool lines = watch;
     json_t *whole = json_array_size(list) == 1
                         ? json_incref(json_array_get(list, 0))
                         : json_pack("{s:i, s:O}", "version", 1, "instances", list);
-    json_dumpf(whole, stdout, lines ? JSON_COMPACT : JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+    size_t form = watch ? JSON_COMPACT : JSON_INDENT(2);
+    json_dumpf(whole, stdout, form | JSON_REAL_PRECISION(15));
     printf("\n");
     json_decref(whole);
 }

@@ -191,7 +191,8 @@ static void serve(struct esp_process *p)
             read_ike(p);
         if (wait[0].revents)
             read_monitor(p);
-        if (outbox_waits(&p->outbox) && outbox_flush(&p->outbox, p->args->monitor_fd) == ERR_CLOSED)
+        if (outbox_waits(&p->outbox) &&
+            outbox_flush(&p->outbox, p->args->monitor_fd, run_now()) == ERR_CLOSED)
             p->done = true;
         time_us now = run_now();
         if (now >= next) {
@@ -250,7 +251,7 @@ int esp_process(void *context)
     if (ipc_send(args->monitor_fd, &p.in, -1) == 0)
         serve(&p);
     esp_workers_stop(p.workers);
-    (void)!outbox_flush(&p.outbox, args->monitor_fd);
+    (void)!outbox_flush(&p.outbox, args->monitor_fd, run_now());
     esp_free(p.plane);
     return RUN_EXIT_OK;
 }

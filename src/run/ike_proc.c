@@ -166,6 +166,8 @@ static int wait_ms(const struct ike_process *p)
     time_us now = run_now(), next = ike_deadline(p->pump.engine);
     if (p->stopping && p->stop_by < next)
         next = p->stop_by;
+    if (!p->room_wanted && outbox_due(&p->pump.outbox) < next)
+        next = outbox_due(&p->pump.outbox);
     if (next <= now)
         return 0;
     time_us ms = (next - now + 999) / TIME_MILLISECOND;
@@ -175,7 +177,11 @@ static int wait_ms(const struct ike_process *p)
 /* The monitor gets what waits for it; we are called again when there is room. */
 static void flush_outbox(struct ike_process *p)
 {
-    int result = outbox_flush(&p->pump.outbox, p->args->monitor_fd);
+    time_us now = run_now();
+    /* A client has one tunnel, and somebody who waits for it. */
+    if (p->args->conf->gateway && !p->room_wanted && now < outbox_due(&p->pump.outbox))
+        return;
+    int result = outbox_flush(&p->pump.outbox, p->args->monitor_fd, now);
     bool wanted = result == ERR_AGAIN;
     if (result == ERR_CLOSED)
         p->done = true;
@@ -276,7 +282,7 @@ int ike_process(void *context)
     if (ipc_send(args->monitor_fd, &p.in, -1))
         return RUN_EXIT_FAILED;
     serve(&p);
-    (void)!outbox_flush(&p.pump.outbox, args->monitor_fd);
+    (void)!outbox_flush(&p.pump.outbox, args->monitor_fd, run_now());
     ike_free(p.pump.engine);
     return RUN_EXIT_OK;
 }

@@ -4,13 +4,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* More than that is given back when the box is empty. */
+enum { KEEP_OCTETS = 1 << 18 };
+
 bool outbox_waits(const struct outbox *box)
 {
     return box->head < box->len;
 }
 
-static int append(struct outbox *box, const struct ipc_message *message, size_t size)
+int outbox_put(struct outbox *box, const struct ipc_message *message)
 {
+    size_t size = ipc_size(message->kind);
     if (box->head > 0 && box->head == box->len)
         box->head = box->len = 0;
     if (box->len + size > OUTBOX_LIMIT)
@@ -35,10 +39,15 @@ int outbox_send(struct outbox *box, int fd, const struct ipc_message *message)
         if (result != ERR_AGAIN)
             return result;
     }
-    return append(box, message, ipc_size(message->kind));
+    return outbox_put(box, message);
 }
 
-int outbox_flush(struct outbox *box, int fd)
+time_us outbox_due(const struct outbox *box)
+{
+    return outbox_waits(box) ? box->sent_at + OUTBOX_PAUSE_US : TIME_NEVER;
+}
+
+int outbox_flush(struct outbox *box, int fd, time_us now)
 {
     static struct ipc_message message;
     while (outbox_waits(box)) {
@@ -49,8 +58,13 @@ int outbox_flush(struct outbox *box, int fd)
         if (result)
             return result;
         box->head += size;
+        box->sent_at = now;
     }
-    free(box->data);
-    *box = (struct outbox){0};
+    box->head = box->len = 0;
+    if (box->capacity > KEEP_OCTETS) {
+        free(box->data);
+        box->data = NULL;
+        box->capacity = 0;
+    }
     return 0;
 }

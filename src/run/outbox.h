@@ -1,4 +1,5 @@
-/* Messages towards the monitor that wait for room: the ike process never waits for it. */
+/* Messages towards the monitor that wait: for room, because ike and esp never wait for it, and in a
+ * storm of events for company, because waking the monitor costs more than what it does with one. */
 #ifndef SHRIKE_RUN_OUTBOX_H
 #define SHRIKE_RUN_OUTBOX_H
 
@@ -7,13 +8,21 @@
 struct outbox {
     uint8_t *data;
     size_t head, len, capacity; /* octets; what is between head and len waits */
+    time_us sent_at;            /* last time that something went */
 };
-enum { OUTBOX_LIMIT = 64 << 20 };
+enum { OUTBOX_LIMIT = 64 << 20, OUTBOX_PAUSE_US = 5000 };
+
+/* Keeps it for outbox_due(). ERR_LIMIT, ERR_MEMORY. */
+int outbox_put(struct outbox *box, const struct ipc_message *message) MUST_USE;
+/* When what waits should be flushed: at once after a quiet time, else OUTBOX_PAUSE_US after the
+ * last time. TIME_NEVER when nothing waits. */
+time_us outbox_due(const struct outbox *box);
 
 /* Sends, or keeps it for outbox_flush(). ERR_LIMIT when too much waits, ERR_MEMORY, ERR_CLOSED. */
 int outbox_send(struct outbox *box, int fd, const struct ipc_message *message) MUST_USE;
-/* 0: all gone; ERR_AGAIN: wait for the descriptor to be writable; ERR_CLOSED. */
-int outbox_flush(struct outbox *box, int fd) MUST_USE;
+/* `now` is remembered. 0: all gone; ERR_AGAIN: wait for the descriptor to be writable; ERR_CLOSED.
+ */
+int outbox_flush(struct outbox *box, int fd, time_us now) MUST_USE;
 bool outbox_waits(const struct outbox *box);
 
 #endif

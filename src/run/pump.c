@@ -231,7 +231,7 @@ static void ask(struct pump *pump, const struct ike_ask *question)
 
 static void to_monitor(struct pump *pump)
 {
-    if (outbox_send(&pump->outbox, pump->monitor_fd, &pump->message))
+    if (outbox_put(&pump->outbox, &pump->message))
         pump->lost_events++;
 }
 

@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { POOLS_MAX = 16 };
+enum {
+    POOLS_MAX = 16,
+    LOOK_BACK = 32, /* leases of one identity that are looked at: a shared one may hold thousands */
+};
 
 /* One address that was given out at least once. It stands in up to four lists: of its identity, of
  * its owner, by address, and, while nobody holds it, in the queue of its pool. */
@@ -222,8 +225,8 @@ static struct lease *held_already(const struct lease_book *book, uint64_t owner,
 static struct lease *had_before(const struct lease_book *book, uint64_t who, uint8_t family,
                                 const struct ip *wanted)
 {
-    struct lease *best = NULL;
-    for (struct lease *l = map_get(&book->by_who, who); l; l = l->next_of_who) {
+    struct lease *best = NULL, *l = map_get(&book->by_who, who);
+    for (unsigned i = 0; l && i < LOOK_BACK; l = l->next_of_who, i++) {
         if (l->owner || l->ip.family != family || l->reserved)
             continue;
         if (wanted && ip_equal(&l->ip, wanted))

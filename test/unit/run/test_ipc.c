@@ -107,7 +107,7 @@ static void outbox_keeps_order(void **state)
             assert_int_equal(in.kind, expected % 3 ? IPC_COMMAND_DONE : IPC_EVENT);
             expected++;
         }
-        (void)!outbox_flush(&box, pair[0]);
+        (void)!outbox_flush(&box, pair[0], 1);
     }
     assert_false(outbox_waits(&box));
     close(pair[0]);
@@ -126,8 +126,32 @@ static void outbox_is_bounded(void **state)
     assert_int_equal(result, ERR_LIMIT);
     assert_true(box.len <= OUTBOX_LIMIT);
     close(pair[1]);
-    assert_int_equal(outbox_flush(&box, pair[0]), ERR_CLOSED);
+    assert_int_equal(outbox_flush(&box, pair[0], 1), ERR_CLOSED);
     close(pair[0]);
+}
+
+/* The first of a storm goes at once, the others together after a pause. */
+static void outbox_waits_for_company(void **state)
+{
+    struct outbox box = {0};
+    int pair[2];
+    time_us now = TIME_SECOND;
+    (void)state;
+    assert_int_equal(ipc_pair(pair), 0);
+    ipc_prepare(&out, IPC_EVENT, 0);
+    assert_int_equal(outbox_due(&box), TIME_NEVER);
+    assert_int_equal(outbox_put(&box, &out), 0);
+    assert_true(outbox_due(&box) <= now);
+    assert_int_equal(outbox_flush(&box, pair[0], now), 0);
+    assert_int_equal(outbox_put(&box, &out), 0);
+    assert_int_equal(outbox_put(&box, &out), 0);
+    assert_int_equal(outbox_due(&box), now + OUTBOX_PAUSE_US);
+    assert_int_equal(outbox_flush(&box, pair[0], now + OUTBOX_PAUSE_US), 0);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(ipc_receive(pair[1], &in, NULL), 0);
+    assert_int_equal(ipc_receive(pair[1], &in, NULL), ERR_AGAIN);
+    close(pair[0]);
+    close(pair[1]);
 }
 
 int main(void)
@@ -135,7 +159,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_kind),        cmocka_unit_test(wrong_sizes),
         cmocka_unit_test(descriptors),       cmocka_unit_test(outbox_keeps_order),
-        cmocka_unit_test(outbox_is_bounded),
+        cmocka_unit_test(outbox_is_bounded), cmocka_unit_test(outbox_waits_for_company),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -41,6 +41,8 @@ static const struct verb_option rekey_options[] = {
     RUN_DIR_OPTION,
     HELP_OPTION,
     {0}};
+static const struct verb_option json_options[] = {
+    {"json", 'j', NULL, "the same as one JSON object"}, HELP_OPTION, {0}};
 static const struct verb_option pki_ca_options[] = {
     {"name", 0, "TEXT", "common name of the authority"},
     {"out", 0, "DIR", "folder to write to"},
@@ -118,7 +120,7 @@ const struct verb verb_table[] = {
     {.name = "check",
      .words = "FILE|NAME",
      .summary = "Say what is wrong with a configuration",
-     .options = only_help,
+     .options = json_options,
      .text = "Reads the file and all that it names, and prints one line for each thing that is in\n"
              "order, or every fault with file and line (exit code 6). Changes nothing.",
      .least = 1,
@@ -160,7 +162,10 @@ const struct verb verb_table[] = {
      .most = 1,
      .kind = WORD_SHELL,
      .run = verb_completion},
-    {.name = "version", .summary = "Print the version", .options = only_help, .run = verb_version},
+    {.name = "version",
+     .summary = "Print the version",
+     .options = json_options,
+     .run = verb_version},
     {.name = "help",
      .words = "[VERB]",
      .summary = "Show how a verb is used",

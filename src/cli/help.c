@@ -10,8 +10,10 @@
 
 int verb_version(const struct use *use)
 {
-    (void)use;
-    printf("shrike %s\n", SHRIKE_VERSION);
+    if (use_option(use, "json"))
+        printf("{\"version\": 1, \"program\": \"%s\"}\n", SHRIKE_VERSION);
+    else
+        printf("shrike %s\n", SHRIKE_VERSION);
     return EXIT_OK;
 }
 
@@ -92,6 +94,43 @@ int verb_config(const struct use *use)
     return fflush(stdout) ? say_failed(EXIT_FAILED, NULL, "stdout: %s", strerror(errno)) : EXIT_OK;
 }
 
+static json_t *fault_json(const struct conf_fault *f)
+{
+    json_t *out = json_pack("{s:s, s:i, s:s, s:s}", "file", f->file, "line", (int)f->line, "what",
+                            f->what, "severity", f->warning ? "warning" : "fault");
+    if (out && f->text[0])
+        json_object_set_new(out, "text", json_string(f->text));
+    if (out && f->next[0])
+        json_object_set_new(out, "next", json_string(f->next));
+    return out;
+}
+
+static void print_check_json(const char *file, bool good, const struct conf_faults *faults,
+                             const struct conf_notes *notes)
+{
+    json_t *ok = json_array(), *bad = json_array();
+    for (size_t i = 0; i < notes->count; i++)
+        json_array_append_new(ok, json_string(notes->at[i]));
+    for (size_t i = 0; i < faults->count && i < CONF_FAULTS_MAX; i++)
+        json_array_append_new(bad, fault_json(&faults->at[i]));
+    json_t *out = json_pack("{s:i, s:s, s:b, s:o, s:o}", "version", 1, "file", file, "good", good,
+                            "notes", ok, "faults", bad);
+    json_dumpf(out, stdout, JSON_INDENT(2));
+    printf("\n");
+    json_decref(out);
+}
+
+static void print_check(const char *file, bool good, const struct conf_faults *faults,
+                        const struct conf_notes *notes)
+{
+    for (size_t i = 0; i < notes->count; i++)
+        printf("%sok%s  %s\n", green(), plain(), notes->at[i]);
+    fflush(stdout);
+    size_t count = say_faults(faults);
+    if (!good)
+        say("%s: %zu fault%s", file, count, count == 1 ? "" : "s");
+}
+
 int verb_check(const struct use *use)
 {
     char file[CONF_PATH_MAX];
@@ -110,12 +149,9 @@ int verb_check(const struct use *use)
         err = conf_inspect(conf, time(NULL), &faults, &notes);
         conf_free(conf);
     }
-    for (size_t i = 0; i < notes.count; i++)
-        printf("%sok%s  %s\n", green(), plain(), notes.at[i]);
-    fflush(stdout);
-    size_t count = say_faults(&faults);
-    if (!err)
-        return EXIT_OK;
-    say("%s: %zu fault%s", file, count, count == 1 ? "" : "s");
-    return EXIT_CONFIG;
+    if (use_option(use, "json"))
+        print_check_json(file, !err, &faults, &notes);
+    else
+        print_check(file, !err, &faults, &notes);
+    return err ? EXIT_CONFIG : EXIT_OK;
 }

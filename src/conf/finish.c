@@ -204,7 +204,7 @@ static void finish_peer(struct parser *p, struct conf_peer *peer, uint8_t *means
                          "the client's name is no identity");
     }
     bool psk = peer->psk[0] || peer->psk_file[0];
-    if (!psk && !p->conf->cert[0])
+    if (!psk && !p->conf->cert[0] && p->clean)
         parser_fault(p, peer->name, "add psk-file here, or cert, key and ca to [gateway]",
                      "the client has no shared secret, and the gateway no certificate");
     *means |= psk ? CONF_AUTH_PSK : CONF_AUTH_CERT;
@@ -276,7 +276,7 @@ static void finish_credentials(struct parser *p)
         p->line = option_line(conf, "tunnel", "cert");
         parser_fault(p, "cert", "keep one of them",
                      "both a certificate and a shared secret are given");
-    } else if (!psk && !conf->cert[0]) {
+    } else if (!psk && !conf->cert[0] && p->clean) {
         parser_fault(p, NULL, "add cert and key, or psk-file",
                      "there is no way to authenticate: neither a certificate nor a shared secret");
     }
@@ -294,8 +294,7 @@ static void finish_client(struct parser *p)
     if (!conf->remote_port)
         conf->remote_port = 500;
     p->line = option_line(conf, "tunnel", "gateway");
-    if (!p->line) {
-        p->line = 0;
+    if (!p->line && p->clean) {
         parser_fault(p, NULL, "add gateway = HOST to [tunnel]", "the gateway is missing");
     } else if (!t->remote_id.type && conf->remote_host[0] &&
                !identity_parse(conf->remote_host, &t->remote_id)) {
@@ -309,6 +308,7 @@ static void finish_client(struct parser *p)
 
 void parser_finish(struct parser *p)
 {
+    p->clean = p->faults->count == p->faults->warnings;
     apply_defaults(p);
     finish_places(p);
     finish_proposals(&p->conf->tunnel);

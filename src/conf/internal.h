@@ -58,6 +58,8 @@ struct parser {
     size_t peer_room;
     unsigned peer_lines[CONF_OPTIONS_MAX]; /* of the present peer */
     unsigned section_lines[16];            /* by section_index() */
+    bool clean;                            /* every line read well: only then is it worth saying
+                                              what is missing, which may be a line that did not */
     int nat;                               /* 0 auto, 1 yes, 2 no */
 };
 __attribute__((format(printf, 4, 5))) void parser_fault(struct parser *p, const char *text,

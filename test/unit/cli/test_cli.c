@@ -265,6 +265,8 @@ static void versions_are_printed(void **state)
     (void)state;
     assert_int_equal(run(W("version")), EXIT_OK);
     assert_string_equal(out, "shrike " SHRIKE_VERSION "\n");
+    assert_int_equal(run(W("version"), W("--json")), EXIT_OK);
+    assert_string_equal(out, "{\"version\": 1, \"program\": \"" SHRIKE_VERSION "\"}\n");
     assert_int_equal(run(W("--version")), EXIT_OK);
     assert_string_equal(out, "shrike " SHRIKE_VERSION "\n");
 }
@@ -334,6 +336,16 @@ static void check_tells_what_is_in_order(void **state)
     assert_string_equal(err, "");
     assert_int_equal(run(W("check"), W("bad")), EXIT_CONFIG);
     expect(err, "bad.conf:2: unknown key in [tunnel]: \"gatewya\" - did you mean \"gateway\"?");
+    assert_int_equal(run(W("check"), W("bad"), W("--json")), EXIT_CONFIG);
+    assert_string_equal(err, "");
+    json_t *check = json_loads(out, 0, NULL);
+    assert_true(json_is_false(json_object_get(check, "good")));
+    const json_t *fault = json_array_get(json_object_get(check, "faults"), 0);
+    assert_int_equal(json_integer_value(json_object_get(fault, "line")), 2);
+    assert_string_equal(json_string_value(json_object_get(fault, "text")), "gatewya");
+    json_decref(check);
+    assert_int_equal(run(W("check"), W("good"), W("-j")), EXIT_OK);
+    expect(out, "\"good\": true");
     assert_int_equal(run(W("check"), W("nowhere")), EXIT_CONFIG);
     expect(err, "there is no such file");
     expect(err, "shrike config");

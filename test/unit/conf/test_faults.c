@@ -172,7 +172,8 @@ static void each_case_alone_is_one_fault(void **state)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct conf *conf;
         assert_int_not_equal(parse(cases[i].text, strlen(cases[i].text), &conf), 0);
-        if (faults.count > 3)
+        size_t items = strstr(cases[i].text, "a, b, c") ? 3 : 2;
+        if (faults.count > items)
             fail_msg("case %zu has %zu faults", i, faults.count);
     }
 }

@@ -295,7 +295,7 @@ static void tell_cut(const char *cert_pem, unsigned days)
         return;
     cert_validity(cert, &from, &until);
     cert_free(cert);
-    int64_t left = (until - time(NULL)) / 86400 + 1;
+    int64_t left = (until - time(NULL) + 43200) / 86400; /* the nearest */
     if (left < (int64_t)days - 1)
         fprintf(stderr, "note: it ends with its CA, in %lld days instead of %u\n", (long long)left,
                 days);

@@ -30,7 +30,7 @@ static int set_up(struct ike_engine *e)
     slab_init(&e->handshake_slab, sizeof(struct handshake), tunnels);
     slab_init(&e->creation_slab, sizeof(struct creation), tunnels);
     timer_heap_init(&e->timers);
-    e->half_open_limit = tunnels < 1000 ? tunnels : 1000;
+    e->half_open_limit = tunnels < 2000 ? tunnels / 2 + 1 : 1000; /* room for those who finish */
     const struct random *random = e->setup.random;
     if (map_init(&e->sas, sas, random) < 0 || map_init(&e->half_open, sas, random) < 0 ||
         map_init(&e->tunnels, tunnels, random) < 0 ||

@@ -106,9 +106,10 @@ static void check_names(struct inspection *in, const struct cert *leaf)
     char text[IDENTITY_TEXT];
     if (!id->type || cert_has_identity(leaf, id))
         return;
-    snprintf(text, sizeof text, "%s", id->type == IDENTITY_DN ? "" : identity_print(id, text));
     if (id->type == IDENTITY_DN)
         cert_dn_print(id, text);
+    else
+        identity_print(id, text);
     const char *key = in->conf->gateway ? "name" : "identity";
     fault_add(in->faults, in->conf->file, line_of(in, key), text,
               in->conf->gateway

@@ -282,6 +282,18 @@ static void bad_credentials_have_their_line(void **state)
     }
 }
 
+static void the_name_that_is_missing_is_quoted(void **state)
+{
+    (void)state;
+    assert_int_equal(check("[gateway]\nname = other.example.com\ncert = gw.pem\nkey = gw.key\n"
+                           "ca = ca.pem\n[auth]\nany-cert = yes\n",
+                           0600),
+                     ERR_CONFIG);
+    assert_string_equal(fault_with("does not carry this name")->text, "other.example.com");
+    assert_int_equal(check(CLIENT("cert = both.pem\nidentity = CN=bob\n"), 0600), ERR_CONFIG);
+    assert_non_null(strstr(fault_with("does not carry this identity")->text, "bob"));
+}
+
 static void both_ends_of_a_pair_are_told(void **state)
 {
     (void)state;
@@ -399,6 +411,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_files_pass),
         cmocka_unit_test(bad_credentials_have_their_line),
+        cmocka_unit_test(the_name_that_is_missing_is_quoted),
         cmocka_unit_test(both_ends_of_a_pair_are_told),
         cmocka_unit_test(what_ends_soon_is_a_warning),
         cmocka_unit_test(bad_secrets_have_their_line),

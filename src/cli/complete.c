@@ -219,16 +219,10 @@ static void print_fish_words(const struct verb *v, const char *condition)
 static void print_fish_verb(const struct verb *v)
 {
     const char *blank = strchr(v->name, ' ');
-    size_t len = blank ? (size_t)(blank - v->name) : strlen(v->name);
-    char condition[128];
+    char condition[64];
+    snprintf(condition, sizeof condition, "__shrike_verb %s", v->name);
     if (blank)
-        snprintf(condition, sizeof condition,
-                 "__fish_seen_subcommand_from %.*s; and __fish_seen_subcommand_from %s", (int)len,
-                 v->name, blank + 1);
-    else
-        snprintf(condition, sizeof condition, "__fish_seen_subcommand_from %s", v->name);
-    if (blank)
-        printf("complete -c shrike -n '__fish_seen_subcommand_from %.*s' -a %s -d ", (int)len,
+        printf("complete -c shrike -n '__shrike_group %.*s' -a %s -d ", (int)(blank - v->name),
                v->name, blank + 1);
     else
         printf("complete -c shrike -n __fish_use_subcommand -a %s -d ", v->name);
@@ -252,6 +246,13 @@ static void print_fish(void)
            "    set -q SHRIKE_RUN_DIR; or set -l SHRIKE_RUN_DIR /run/shrike\n"
            "    for f in $SHRIKE_RUN_DIR/*.sock /etc/shrike/*.conf\n"
            "        string replace -r '.*/(.*)\\.(sock|conf)$' '$1' -- $f\n    end\nend\n"
+           "function __shrike_verb\n"
+           "    set -l typed (commandline -opc)\n"
+           "    test \"$typed[2]\" = $argv[1]; or return 1\n"
+           "    test (count $argv) -lt 2; or test \"$typed[3]\" = $argv[2]\nend\n"
+           "function __shrike_group\n"
+           "    set -l typed (commandline -opc)\n"
+           "    test (count $typed) -eq 2; and test \"$typed[2]\" = $argv[1]\nend\n"
            "complete -c shrike -f\n"
            "complete -c shrike -n __fish_use_subcommand -a pki -d 'Make and show certificates'\n");
     for (size_t i = 0; i < verb_count; i++)

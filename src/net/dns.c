@@ -6,16 +6,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { SERVERS_MAX = 4, FILE_MAX = 65536 };
 
 static const char *const resolv_conf = "/etc/resolv.conf";
 
-/* Where the old content waits: it must outlive us, should we be killed. */
+/* Where the old content waits: it must outlive us, should we be killed. Named after the device and
+ * the file, which is another one in each network namespace. */
 static void kept_path(const char *device, char path[static 64])
 {
-    snprintf(path, 64, "/run/shrike-resolv.conf.%s", device);
+    struct stat file = {0};
+    (void)!stat(resolv_conf, &file);
+    snprintf(path, 64, "/run/shrike-resolv.conf.%s.%llx", device, (unsigned long long)file.st_ino);
 }
 
 static bool resolved_runs(void)

@@ -23,11 +23,8 @@ int netlink_do(struct netlink_request *request);
 /* Sends and hands every answering message to `visit`: 0 or -errno. */
 int netlink_ask(struct netlink_request *request, mnl_cb_t visit, void *context);
 uint8_t netlink_family(uint8_t family); /* 4 or 6 to AF_* */
-/* libmnl's own loop does not survive -Wconversion. */
-#define FOR_EACH_ATTRIBUTE(a, header, extra)                                                       \
-    for ((a) = mnl_nlmsg_get_payload_offset((header), (extra)); mnl_attr_ok(                       \
-             (a), (int)((const char *)mnl_nlmsg_get_payload_tail(header) - (const char *)(a)));    \
-         (a) = mnl_attr_next(a))
+/* The first attribute of that type behind the family's own header, or NULL. */
+const struct nlattr *netlink_find(const struct nlmsghdr *header, size_t extra, uint16_t type);
 
 /* Writes the sentence of a failure and returns the error that fits errno. */
 int net_fail(char why[static NET_WHY], int error, const char *format, ...) PRINTF_LIKE(3, 4);

@@ -8,7 +8,9 @@
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
+#include <unistd.h>
 
 uint8_t netlink_family(uint8_t family)
 {
@@ -50,6 +52,19 @@ void *netlink_begin(struct netlink_request *request, uint16_t type, uint16_t fla
 void netlink_put_ip(struct netlink_request *request, uint16_t attribute, const struct ip *ip)
 {
     mnl_attr_put(request->header, attribute, ip_len(ip), ip->octets);
+}
+
+/* Not by libmnl's own loop, which does not survive -Wconversion. */
+const struct nlattr *netlink_find(const struct nlmsghdr *header, size_t extra, uint16_t type)
+{
+    const struct nlattr *a = mnl_nlmsg_get_payload_offset(header, extra);
+    const char *end = mnl_nlmsg_get_payload_tail(header);
+    while (mnl_attr_ok(a, (int)(end - (const char *)a))) {
+        if (mnl_attr_get_type(a) == type)
+            return a;
+        a = mnl_attr_next(a);
+    }
+    return NULL;
 }
 
 int netlink_ask(struct netlink_request *request, mnl_cb_t visit, void *context)
@@ -187,17 +202,16 @@ struct found_route {
 
 static void read_route(const struct nlmsghdr *header, struct found_route *out)
 {
-    const struct nlattr *a;
-    FOR_EACH_ATTRIBUTE(a, header, sizeof(struct rtmsg))
-    {
-        uint16_t type = mnl_attr_get_type(a);
-        if (type == RTA_OIF)
-            out->oif = mnl_attr_get_u32(a);
-        else if (type == RTA_PRIORITY)
-            out->metric = mnl_attr_get_u32(a);
-        else if (type == RTA_PREFSRC && mnl_attr_get_payload_len(a) == (out->family == 6 ? 16 : 4))
-            out->source = ip_from_octets(out->family, mnl_attr_get_payload(a));
-    }
+    size_t extra = sizeof(struct rtmsg);
+    const struct nlattr *oif = netlink_find(header, extra, RTA_OIF);
+    const struct nlattr *metric = netlink_find(header, extra, RTA_PRIORITY);
+    const struct nlattr *source = netlink_find(header, extra, RTA_PREFSRC);
+    if (oif)
+        out->oif = mnl_attr_get_u32(oif);
+    if (metric)
+        out->metric = mnl_attr_get_u32(metric);
+    if (source && mnl_attr_get_payload_len(source) == (out->family == 6 ? 16 : 4))
+        out->source = ip_from_octets(out->family, mnl_attr_get_payload(source));
 }
 
 static int visit_answer(const struct nlmsghdr *header, void *context)
@@ -212,18 +226,15 @@ static int visit_answer(const struct nlmsghdr *header, void *context)
 
 static uint16_t interface_mtu(uint32_t index)
 {
-    char name[IF_NAMESIZE], path[64];
-    unsigned mtu = 0;
-    if (!if_indextoname(index, name))
+    struct ifreq request = {0};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool known = fd >= 0 && if_indextoname(index, request.ifr_name) &&
+                 ioctl(fd, SIOCGIFMTU, &request) == 0 && request.ifr_mtu > 0;
+    if (fd >= 0)
+        close(fd);
+    if (!known)
         return 0;
-    snprintf(path, sizeof(path), "/sys/class/net/%s/mtu", name);
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return 0;
-    if (fscanf(file, "%u", &mtu) != 1)
-        mtu = 0;
-    fclose(file);
-    return mtu > UINT16_MAX ? UINT16_MAX : (uint16_t)mtu;
+    return request.ifr_mtu > UINT16_MAX ? UINT16_MAX : (uint16_t)request.ifr_mtu;
 }
 
 int net_route_to(const struct ip *to, uint32_t mark, struct ip *source, uint32_t *interface,

@@ -151,22 +151,17 @@ static int visit_left_behind(const struct nlmsghdr *header, void *context)
 {
     struct netlink_request request;
     const struct rtmsg *found = mnl_nlmsg_get_payload(header);
-    const struct nlattr *a;
+    const struct nlattr *table = netlink_find(header, sizeof(*found), RTA_TABLE);
+    const struct nlattr *to = netlink_find(header, sizeof(*found), RTA_DST);
     const uint32_t *mark = context;
-    uint32_t table = 0;
-    FOR_EACH_ATTRIBUTE(a, header, sizeof(*found))
-    if (mnl_attr_get_type(a) == RTA_TABLE) table = mnl_attr_get_u32(a);
-    if (header->nlmsg_type != RTM_NEWROUTE || table != *mark)
+    if (header->nlmsg_type != RTM_NEWROUTE || !table || mnl_attr_get_u32(table) != *mark)
         return MNL_CB_OK;
     struct rtmsg *route = netlink_begin(&request, RTM_DELROUTE, 0, sizeof(*route));
     *route = *found;
-    FOR_EACH_ATTRIBUTE(a, header, sizeof(*found))
-    {
-        uint16_t type = mnl_attr_get_type(a);
-        if (type == RTA_DST || type == RTA_TABLE)
-            mnl_attr_put(request.header, type, mnl_attr_get_payload_len(a),
-                         mnl_attr_get_payload(a));
-    }
+    mnl_attr_put_u32(request.header, RTA_TABLE, *mark);
+    if (to)
+        mnl_attr_put(request.header, RTA_DST, mnl_attr_get_payload_len(to),
+                     mnl_attr_get_payload(to));
     (void)netlink_do(&request);
     return MNL_CB_OK;
 }

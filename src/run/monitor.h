@@ -122,7 +122,7 @@ void connect_started(struct monitor *m, const struct ipc_message *done);
 void connect_event(struct monitor *m, const struct ike_event *event);
 void connect_ike_ready(struct monitor *m);
 
-/* control.c */
+/* calls.c */
 int control_open(struct monitor *m) MUST_USE; /* 0 or an exit code */
 void control_close(struct monitor *m);
 void control_event(struct monitor *m, const struct ike_event *event);

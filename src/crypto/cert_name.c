@@ -313,3 +313,66 @@ const char *cert_dn_print(const struct identity *id, char text[static IDENTITY_T
     X509_NAME_free(name);
     return text;
 }
+
+/* ---- one spelling */
+
+/* Lower case, no blanks at the ends, single ones between; returns the new length. */
+static size_t fold_text(uint8_t *text, size_t len)
+{
+    size_t to = 0;
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] == ' ' && (to == 0 || text[to - 1] == ' '))
+            continue;
+        text[to++] = text[i] >= 'A' && text[i] <= 'Z' ? (uint8_t)(text[i] + 'a' - 'A') : text[i];
+    }
+    return to > 0 && text[to - 1] == ' ' ? to - 1 : to;
+}
+
+static bool add_folded(X509_NAME *to, const X509_NAME_ENTRY *entry, bool joined)
+{
+    unsigned char *text = NULL;
+    int len = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(entry));
+    bool ok = len >= 0 && X509_NAME_add_entry_by_OBJ(
+                              to, X509_NAME_ENTRY_get_object(entry), V_ASN1_UTF8STRING, text,
+                              (int)fold_text(text, (size_t)len), -1, joined ? -1 : 0);
+    OPENSSL_free(text);
+    return ok;
+}
+
+static bool fold_name(const X509_NAME *name, struct identity *out)
+{
+    X509_NAME *folded = X509_NAME_new();
+    int set = -1;
+    bool ok = folded != NULL;
+    for (int i = 0; ok && i < X509_NAME_entry_count(name); i++) {
+        const X509_NAME_ENTRY *entry = X509_NAME_get_entry(name, i);
+        ok = add_folded(folded, entry, X509_NAME_ENTRY_set(entry) == set);
+        set = X509_NAME_ENTRY_set(entry);
+    }
+    int len = ok ? i2d_X509_NAME(folded, NULL) : 0;
+    ok = len > 0 && len <= IDENTITY_MAX;
+    if (ok) {
+        uint8_t *to = out->octets;
+        out->len = (uint8_t)i2d_X509_NAME(folded, &to);
+    }
+    X509_NAME_free(folded);
+    ERR_clear_error();
+    return ok;
+}
+
+void cert_identity_canonical(const struct identity *id, struct identity *out)
+{
+    *out = (struct identity){.type = id->type, .len = id->len};
+    memcpy(out->octets, id->octets, id->len);
+    if (id->type == IDENTITY_FQDN || id->type == IDENTITY_RFC822) {
+        for (size_t i = 0; i < id->len; i++)
+            out->octets[i] =
+                (uint8_t)(id->octets[i] >= 'A' && id->octets[i] <= 'Z' ? id->octets[i] + 'a' - 'A'
+                                                                       : id->octets[i]);
+    } else if (id->type == IDENTITY_DN) {
+        X509_NAME *name = name_from_octets((struct bytes){id->octets, id->len});
+        if (name && !fold_name(name, out)) /* what cannot be folded stays as it was */
+            memcpy(out->octets, id->octets, id->len);
+        X509_NAME_free(name);
+    }
+}

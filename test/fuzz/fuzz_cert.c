@@ -49,8 +49,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct bytes der = {data + 2 + data[0], size - 2 - data[0]};
     struct identity wanted = {0};
     char text[IDENTITY_TEXT];
-    if (identity_from_octets(data[1], octets, &wanted))
+    if (identity_from_octets(data[1], octets, &wanted)) {
+        struct identity once, twice;
         check_text(cert_dn_print(&wanted, text), sizeof(text));
+        cert_identity_canonical(&wanted, &once);
+        cert_identity_canonical(&once, &twice);
+        if (once.len != twice.len || memcmp(once.octets, twice.octets, once.len) != 0)
+            abort();
+    }
     struct cert *cert;
     if (cert_parse(der, &cert) < 0)
         return 0;

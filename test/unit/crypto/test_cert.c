@@ -265,6 +265,49 @@ static void names_as_text(void **state)
     forge_free(&f);
 }
 
+static void one_spelling(void **state)
+{
+    (void)state;
+    static const char *const same[][2] = {
+        {"CN=Alice  Smith,O=Acme", "cn=alice smith , o=ACME"},
+        {"C=DE, O=Acme, CN=x", "CN=X,O=acme,C=de"},
+        {"VPN.Example.com", "vpn.example.COM"},
+        {"Bob@Example.com", "bob@example.com"},
+        {"192.0.2.1", "192.0.2.1"},
+    };
+    static const char *const other[][2] = {
+        {"CN=alice,O=acme", "O=alice,CN=acme"},
+        {"CN=a,CN=b", "CN=b,CN=a"},
+        {"CN=ab", "CN=a b"},
+        {"CN=a", "a"},
+        {"192.0.2.1", "192.0.2.2"},
+        {"keyid:A", "keyid:a"},
+    };
+    struct identity a, b;
+    for (size_t i = 0; i < ARRAY_LEN(same) + ARRAY_LEN(other); i++) {
+        const char *const *pair = i < ARRAY_LEN(same) ? same[i] : other[i - ARRAY_LEN(same)];
+        struct identity one = id_of(pair[0]), two = id_of(pair[1]);
+        cert_identity_canonical(&one, &a);
+        cert_identity_canonical(&two, &b);
+        bool equal = a.type == b.type && a.len == b.len && !memcmp(a.octets, b.octets, a.len);
+        if (equal != (i < ARRAY_LEN(same)))
+            fail_msg("%s and %s", pair[0], pair[1]);
+    }
+    /* PrintableString, as other tools write it */
+    static const uint8_t printable[] = {0x30, 0x0f, 0x31, 0x0d, 0x30, 0x0b, 0x06, 0x03, 0x55,
+                                        0x04, 0x03, 0x13, 0x04, 'H',  'o',  's',  't'};
+    struct identity from_peer = {.type = IDENTITY_DN, .len = sizeof(printable)};
+    memcpy(from_peer.octets, printable, sizeof(printable));
+    struct identity configured = id_of("CN=host");
+    cert_identity_canonical(&from_peer, &a);
+    cert_identity_canonical(&configured, &b);
+    assert_true(a.len == b.len && memcmp(a.octets, b.octets, a.len) == 0);
+    /* what is no DER stays what it is */
+    from_peer.len = 5;
+    cert_identity_canonical(&from_peer, &a);
+    assert_true(a.len == 5 && memcmp(a.octets, printable, 5) == 0);
+}
+
 /* ---- chains */
 
 static int chain_case(const struct forged *anchor, const struct forged *leaf,
@@ -598,6 +641,7 @@ int main(void)
         cmocka_unit_test(zero_in_name),
         cmocka_unit_test(identity_to_claim),
         cmocka_unit_test(names_as_text),
+        cmocka_unit_test(one_spelling),
         cmocka_unit_test(times),
         cmocka_unit_test(unknown_authority),
         cmocka_unit_test(depth),

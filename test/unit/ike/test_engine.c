@@ -303,6 +303,151 @@ static void certificates(void **state)
     certificate_handshake(KEY_RSA);
 }
 
+/* ---- groups at rekey: optional, negotiated, never a reason to lose a tunnel */
+
+static struct pair *up_with(const char *client_esp, const char *gateway_esp)
+{
+    struct pair *p = pair_make();
+    p->side[0].conf.esp[0] = pair_proposal(PROTOCOL_ESP, client_esp);
+    p->side[1].conf.esp[0] = pair_proposal(PROTOCOL_ESP, gateway_esp);
+    pair_start(p);
+    pair_settle(p);
+    pair_check_children(p, 1);
+    assert_int_equal(p->side[0].children[0].ke, 0);
+    return p;
+}
+
+static void rekey_gives_group(struct pair *p, int side, uint16_t group)
+{
+    uint32_t before = p->side[0].children[0].spi_in;
+    pair_command(p, side, IKE_REKEY_CHILD);
+    pair_settle(p);
+    pair_check_children(p, 1);
+    assert_true(p->side[0].children[0].spi_in != before);
+    assert_int_equal(p->side[0].children[0].ke, group);
+}
+
+static void groups_at_rekey(void **state)
+{
+    (void)state;
+    struct pair *p = up_with("aes256gcm16-x25519-ecp256", "aes256gcm16-ecp256");
+    rekey_gives_group(p, 0, 19); /* by INVALID_KE_PAYLOAD */
+    rekey_gives_group(p, 1, 19);
+    pair_finish(p);
+    p = up_with("aes256gcm16", "aes256gcm16");
+    p->side[0].conf.pfs = false;
+    rekey_gives_group(p, 0, 0);
+    rekey_gives_group(p, 1, 31); /* the gateway's wish is granted */
+    pair_finish(p);
+    p = up_with("aes256gcm16-modp2048", "aes256gcm16");
+    rekey_gives_group(p, 0, 0); /* none in common: without, rather than not at all */
+    pair_finish(p);
+}
+
+static void lost_child_is_made_anew(void **state)
+{
+    (void)state;
+    struct pair *p = up();
+    struct side *gateway = &p->side[1];
+    size_t cursor = 0;
+    struct child *c = map_next(&gateway->engine->children, &cursor);
+    child_free(gateway->engine, c); /* as if it had been forgotten there */
+    gateway->child_count = 0;
+    uint32_t before = p->side[0].children[0].spi_in;
+    pair_command(p, 0, IKE_REKEY_CHILD);
+    pair_settle(p);
+    pair_check_children(p, 1);
+    assert_true(p->side[0].children[0].spi_in != before);
+    pair_finish(p);
+}
+
+static void refusals(void **state)
+{
+    (void)state;
+    struct pair *p = pair_make();
+    p->side[0].conf.remote_ts[0] = pair_net("172.16.0.0/12");
+    pair_start(p);
+    pair_settle(p);
+    const struct ike_event *failed = pair_event(&p->side[0], IKE_EVENT_FAILED);
+    const struct ike_event *refused = pair_event(&p->side[1], IKE_EVENT_REFUSED);
+    assert_true(failed && refused);
+    assert_int_equal(failed->err, ERR_TS);
+    assert_int_equal(refused->err, ERR_TS);
+    assert_non_null(strstr(refused->text, "172.16.0.0/12"));
+    assert_non_null(strstr(refused->text, "10.20.0.0/16"));
+    pair_finish(p);
+    p = pair_make();
+    assert_true(identity_parse("other.example.org", &p->side[0].conf.remote_id));
+    pair_start(p);
+    pair_settle(p);
+    failed = pair_event(&p->side[0], IKE_EVENT_FAILED);
+    assert_non_null(failed);
+    assert_int_equal(failed->err, ERR_IDENTITY);
+    assert_non_null(strstr(failed->text, "gw.example.org"));
+    assert_non_null(pair_event(&p->side[1], IKE_EVENT_DOWN)); /* it was told */
+    pair_finish(p);
+}
+
+static void the_last_child_takes_the_tunnel_along(void **state)
+{
+    (void)state;
+    struct pair *p = up();
+    struct ike_command c = {
+        .kind = IKE_DELETE_CHILD, .tunnel = p->tunnel, .spi_in = p->side[0].children[0].spi_in};
+    assert_int_equal(ike_command(p->side[0].engine, p->now, &c, NULL), 0);
+    pair_drain(p, 0);
+    pair_settle(p);
+    assert_int_equal(p->side[0].child_count, 0);
+    pair_sleep(p, 35 * TIME_SECOND);
+    assert_non_null(pair_event(&p->side[0], IKE_EVENT_DOWN));
+    assert_non_null(pair_event(&p->side[1], IKE_EVENT_DOWN));
+    pair_finish(p);
+}
+
+static void all_at_once(void **state)
+{
+    (void)state;
+    struct pair *p = up();
+    struct ike_command c = {.kind = IKE_REKEY_IKE};
+    assert_int_equal(ike_command(p->side[1].engine, p->now, &c, NULL), 0);
+    pair_sleep(p, TIME_SECOND);
+    assert_non_null(pair_event(&p->side[0], IKE_EVENT_REKEYED_IKE));
+    c.kind = IKE_DELETE;
+    assert_int_equal(ike_command(p->side[1].engine, p->now, &c, NULL), 0);
+    pair_sleep(p, TIME_SECOND);
+    const struct ike_event *down = pair_event(&p->side[0], IKE_EVENT_DOWN);
+    assert_non_null(down);
+    assert_int_equal(down->err, ERR_DELETED);
+    assert_int_equal(p->side[1].released, 1);
+    c.tunnel = p->tunnel;
+    assert_int_equal(ike_command(p->side[0].engine, p->now, &c, NULL), ERR_NOT_FOUND);
+    pair_finish(p);
+}
+
+static void keepalives_behind_nat(void **state)
+{
+    (void)state;
+    struct pair *p = up();
+    struct ike_engine *e = p->side[0].engine;
+    struct tunnel *t = map_get(&e->tunnels, p->tunnel);
+    assert_false(t->sa->nat_local); /* the forced encapsulation is no NAT of ours */
+    assert_true(path_keepalive_at(e, t->sa) == TIME_NEVER);
+    t->sa->nat_local = true;
+    p->side[0].conf.keepalive = 20;
+    sa_plan_duty(e, t->sa);
+    struct ike_action a;
+    int seen = 0;
+    for (int i = 0; i < 100; i++) {
+        p->now += TIME_SECOND;
+        ike_tick(e, p->now);
+        while (ike_next(e, &a))
+            if (a.kind == IKE_SEND && a.send.datagram.len == 1 && a.send.datagram.at[0] == 0xff)
+                seen++;
+    }
+    assert_in_range(seen, 4, 5);
+    pair_finish(p);
+}
+
 static int init(void **state)
 {
     (void)state;
@@ -327,6 +472,12 @@ int main(void)
         cmocka_unit_test(soft_limit_rekeys),
         cmocka_unit_test(silence_ends_it),
         cmocka_unit_test(certificates),
+        cmocka_unit_test(groups_at_rekey),
+        cmocka_unit_test(lost_child_is_made_anew),
+        cmocka_unit_test(refusals),
+        cmocka_unit_test(the_last_child_takes_the_tunnel_along),
+        cmocka_unit_test(all_at_once),
+        cmocka_unit_test(keepalives_behind_nat),
     };
     return cmocka_run_group_tests(tests, init, NULL);
 }

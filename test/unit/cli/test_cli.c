@@ -53,6 +53,23 @@ static json_t *fake_status(void)
                      "something to look at");
 }
 
+/* 600 tunnels, 256 a page. */
+static json_t *fake_page(json_t *parameters)
+{
+    json_int_t after = json_integer_value(json_object_get(parameters, "after"));
+    json_t *page = fake_status(), *tunnels = json_object_get(page, "tunnels");
+    json_array_clear(tunnels);
+    for (json_int_t id = after + 1; id <= 600 && id <= after + 256; id++) {
+        json_t *t = fake_tunnel();
+        json_object_set_new(t, "id", json_integer(id));
+        json_array_append_new(tunnels, t);
+    }
+    json_object_set_new(page, "tunnel_count", json_integer(600));
+    if (after + 256 < 600)
+        json_object_set_new(page, "more_tunnels", json_true());
+    return page;
+}
+
 static void fake_event(const char *kind, bool continues)
 {
     if (fake.watched)
@@ -84,7 +101,9 @@ static void fake_handler(void *context, struct ctl_client_ref client, const char
     (void)context;
     (void)more;
     if (!strcmp(method, "Status"))
-        (void)!ctl_reply(fake.server, client, fake_status(), false);
+        (void)!ctl_reply(
+            fake.server, client,
+            !strcmp(fake.conf->tunnel.name, "many") ? fake_page(parameters) : fake_status(), false);
     else if (!strcmp(method, "Up"))
         fake_up(client);
     else if (!strcmp(method, "Down")) {
@@ -200,7 +219,7 @@ static int set_up(void **state)
     setenv("SHRIKE_RUN_DIR", run_dir, 1);
     setenv("SHRIKE_CONF_DIR", dir, 1);
     static const char *const parts[] = {"good",  "wrongpsk", "silent", "picky",
-                                        "never", "broken",   "other"};
+                                        "never", "broken",   "other",  "many"};
     for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
         char name[32];
         snprintf(name, sizeof name, "%s.conf", parts[i]);
@@ -475,6 +494,25 @@ static void a_gateway_file_may_run_in_the_background(void **state)
     assert_int_equal(run(W("down"), W("gateway")), EXIT_OK);
 }
 
+static void long_lists_come_in_pages(void **state)
+{
+    (void)state;
+    if (!is_root())
+        return;
+    assert_int_equal(run(W("up"), W("many")), EXIT_OK);
+    assert_int_equal(run(W("status"), W("many"), W("--json")), EXIT_OK);
+    char path[64];
+    snprintf(path, sizeof path, "%s/out", dir);
+    json_t *status = json_load_file(path, 0, NULL), *tunnels = json_object_get(status, "tunnels");
+    assert_int_equal(json_array_size(tunnels), 600);
+    for (size_t i = 0; i < 600; i++)
+        assert_int_equal(json_integer_value(json_object_get(json_array_get(tunnels, i), "id")),
+                         i + 1);
+    assert_null(json_object_get(status, "more_tunnels"));
+    json_decref(status);
+    assert_int_equal(run(W("down"), W("many")), EXIT_OK);
+}
+
 static void a_socket_nobody_serves_is_not_running(void **state)
 {
     (void)state;
@@ -497,6 +535,7 @@ int main(void)
         cmocka_unit_test(several_instances_need_a_name),
         cmocka_unit_test(failures_have_their_own_codes),
         cmocka_unit_test(a_gateway_file_may_run_in_the_background),
+        cmocka_unit_test(long_lists_come_in_pages),
         cmocka_unit_test(a_socket_nobody_serves_is_not_running),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

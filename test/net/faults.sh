@@ -70,7 +70,7 @@ refused()
     elif [[ " $codes " != *" $status "* ]]; then
         fail "$label" "exit code $status, not $codes: $(tail -n 1 "$out")"
     elif ! grep -qiE "$words" "$out"; then
-        fail "$label" "does not say /$words/: $(tail -n 1 "$out")"
+        fail "$label" "does not say /$words/: $(tail -n 3 "$out" | paste -sd" ")"
     elif grep -qiE 'assert|abort|segmentation|core dumped|runtime error' "$out"; then
         fail "$label" "$(tail -n 1 "$out")"
     else
@@ -115,8 +115,7 @@ up 'own certificate expired' '6 4' 'expired|ended'
 client_conf bad id=psk@example.org psk=secret
 up 'weak shared secret' 6 'psk|secret'
 client_conf bad "${cert[@]}"
-on bad sh -c 'echo "[crypto]
-replay-windov = 5" >>/etc/shrike/peer.conf'
+on bad sed -i 's/^\[crypto\]/&\nreplay-windov = 512/' /etc/shrike/peer.conf
 up 'unknown option' 6 'peer\.conf:[0-9]+.*replay-windov.*replay-window'
 refused 'unknown option, by check' '6 8' 'peer\.conf:[0-9]+.*replay-windov.*replay-window' bad "$SHRIKE" check /etc/shrike/peer.conf
 client_conf bad "${cert[@]}" ike=aes999-x25519
@@ -125,7 +124,7 @@ client_conf bad "${cert[@]}" child_life=2
 up 'value out of range' 6 'peer\.conf:[0-9]+'
 refused 'no such tunnel' '2 6' 'nowhere' bad "$SHRIKE" up nowhere --wait
 refused 'unknown verb' 2 'upp' bad "$SHRIKE" upp
-refused 'status without a daemon' 3 'not running|no .*running' bad "$SHRIKE" status
+refused 'status without a daemon' 3 'nothing is running' bad "$SHRIKE" status
 
 # ---- refused by the other side ----
 
@@ -176,8 +175,8 @@ gateway_faulty()
         shrike_write bad /etc/shrike/shrike.conf
     refused "$1" "$3" "$4" bad "$SHRIKE" check /etc/shrike/shrike.conf
 }
-gateway_faulty 'gateway: certificate expired, by check' oldserver '6 8' 'expired|ended'
-gateway_faulty 'gateway: certificate for another name, by check' otherserver '6 8' 'server\.example\.org'
+gateway_faulty 'gateway: certificate expired, by check' oldserver 6 'expired|ended'
+gateway_faulty 'gateway: certificate for another name, by check' otherserver 6 'does not carry this name'
 
 # Algorithms that do not meet: a gateway of its own, so that the good one need not restart.
 shrike_down good >/dev/null 2>&1

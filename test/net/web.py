@@ -3,6 +3,7 @@
 measurement measures. For the lab only: it trusts everybody who can reach it."""
 import http.server
 import socket
+import socketserver
 import sys
 
 
@@ -18,6 +19,11 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 class Server(http.server.ThreadingHTTPServer):
     address_family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
     daemon_threads = True
+
+    def server_bind(self):
+        # HTTPServer's own asks the DNS for our name, which nobody answers here.
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = sys.argv[1], int(sys.argv[2])
 
 
 def main():

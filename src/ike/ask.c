@@ -82,7 +82,8 @@ int ask_fill(struct ike_engine *e, struct sa *sa, struct ike_ask *ask)
     ask->scheme = h->scheme;
     ask->peer_by = h->peer_by;
     ask->own = h->own;
-    ask->peer = h->peer;
+    /* in the one spelling, so that keys compares octets and never reads a stranger's DER */
+    cert_identity_canonical(&h->peer, &ask->peer);
     if (h->want & IKE_WANT_SIGN) {
         err = ask_octets(e, sa, true, ask->own_octets, &len);
         if (err < 0)

@@ -31,13 +31,14 @@ static int load_peers(struct keyring *ring, struct conf_faults *faults)
 {
     for (size_t i = 0; i < ring->conf->peer_count; i++) {
         const struct conf_peer *peer = &ring->conf->peers[i];
+        struct identity id; /* as ike asks for it */
+        cert_identity_canonical(&peer->id, &id);
         int result = load_psk(ring, peer, &ring->peers[i], faults);
         if (result)
             return result;
         if (peer->id.type == IDENTITY_NONE)
             ring->anyone = &ring->peers[i];
-        else if ((result = map_put(&ring->by_identity, identity_key(ring, &peer->id),
-                                   &ring->peers[i])) &&
+        else if ((result = map_put(&ring->by_identity, identity_key(ring, &id), &ring->peers[i])) &&
                  result != ERR_EXISTS)
             return result;
     }

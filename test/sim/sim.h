@@ -153,7 +153,7 @@ uint64_t sim_random(uint64_t *state);
 unsigned sim_below(uint64_t *state, unsigned limit);
 
 struct sim_event;
-enum sim_event_kind { SIM_DATAGRAM, SIM_ANSWER, SIM_PACKET, SIM_TRAFFIC, SIM_COMMAND };
+enum sim_event_kind { SIM_DATAGRAM, SIM_ANSWER, SIM_PACKET, SIM_TRAFFIC, SIM_COMMAND, SIM_NOTHING };
 struct sim_event {
     time_us at;
     uint64_t serial;

@@ -93,9 +93,15 @@ static struct sim_event take(struct sim *sim)
 
 void sim_stop(struct sim_host *host)
 {
+    struct sim *sim = host->sim;
     ike_free(host->engine);
     host->engine = NULL;
     sim_plane_free(host);
+    host->leases = 0;
+    host->net_downs = host->net_ups;
+    for (size_t i = 0; i < sim->heap_count; i++) /* its questions went with it */
+        if (sim->heap[i].host == host && sim->heap[i].kind == SIM_ANSWER)
+            sim->heap[i].kind = SIM_NOTHING;
 }
 
 void sim_free(struct sim *sim)
@@ -300,7 +306,7 @@ void sim_after(struct sim *sim, time_us delay, struct sim_host *host, uint32_t c
 static void command_event(struct sim_host *host, uint32_t kind)
 {
     if (kind == IKE_INITIATE && host->redial)
-        sim_initiate(host, host->redial);
+        (void)sim_initiate(host, host->redial);
     else if (kind != IKE_INITIATE)
         (void)sim_command(host, kind, 0);
 }
@@ -319,6 +325,8 @@ static void dispatch(struct sim *sim, const struct sim_event *event)
         break;
     case SIM_TRAFFIC:
         sim_plane_traffic(sim);
+        break;
+    case SIM_NOTHING:
         break;
     case SIM_COMMAND:
         command_event(event->host, *(const uint32_t *)event->data);

@@ -105,6 +105,11 @@ struct esp_plane_config {
     uint32_t max_sas;
     uint16_t device_mtu;
     const struct random *random;
+    /* Called by a worker when there is a fact that should not wait for the next tick: a limit was
+     * reached, or a peer has moved. Must not block; esp_tick() and esp_next_fact() are the answer.
+     * NULL = none. */
+    void (*urgent)(void *context);
+    void *urgent_context;
 };
 struct esp_plane *esp_create(const struct esp_plane_config *config);
 void esp_free(struct esp_plane *plane);

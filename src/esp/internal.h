@@ -143,8 +143,8 @@ struct side *plane_out_side(struct esp_plane *plane, uint16_t worker);
 struct side *plane_in_side(struct esp_plane *plane, uint16_t worker);
 void side_awake(struct esp_plane *plane, struct side *side);
 void side_asleep(struct side *side);
-/* Dropped when the last one was not fetched yet. */
-void letter_post(struct letter *letter, const struct esp_fact *fact);
+/* False: the last one was not fetched yet, and this one is lost. */
+bool letter_post(struct letter *letter, const struct esp_fact *fact);
 
 /* Any thread that is awake. The SA stays until its next quiet point. */
 struct sa *sad_find(const struct esp_plane *plane, uint32_t spi);
@@ -153,7 +153,10 @@ struct sa *spd_find(const struct esp_plane *plane, const struct inner *inner);
 /* Sets flags that are not yet set, without touching the line when they are. */
 void sa_raise(struct sa *sa, uint32_t flags);
 /* Volume limits after a direction's counters moved. */
-void sa_check_volume(struct sa *sa, uint64_t packets, uint64_t bytes);
+void sa_check_volume(const struct esp_plane *plane, struct sa *sa, uint64_t packets,
+                     uint64_t bytes);
+/* Raises flags that the control thread should know of soon. */
+void sa_alarm(const struct esp_plane *plane, struct sa *sa, uint32_t flags);
 /* The longest inner packet that an outer one of `outer` octets can carry. */
 uint16_t sa_fit(const struct sa *sa, const struct sa_path *path, uint32_t outer);
 /* An ESP packet of `len` octets was too big for the path: assume the next smaller usual MTU. */

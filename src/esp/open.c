@@ -76,7 +76,7 @@ static void unknown_spi(struct esp_in *in, uint32_t spi, const struct esp_datagr
     note(&in->counters->drop_in_spi, 1);
     struct esp_fact fact = {.kind = ESP_FACT_UNKNOWN_SPI, .spi_in = spi};
     if (endpoint_from_sockaddr(from->from, &fact.remote))
-        letter_post(&in->side->unknown, &fact);
+        (void)letter_post(&in->side->unknown, &fact);
 }
 
 static struct sa *find_sa(struct esp_in *in, uint32_t spi, const struct esp_datagrams *from)
@@ -175,8 +175,9 @@ static void heard(struct esp_in *in, const struct arrival *arrival)
     if (from_peer(path, arrival->from) || arrival->number != sa->replay.top)
         return;
     struct esp_fact fact = {.kind = ESP_FACT_HEARD, .spi_in = sa->spi_in, .tunnel = sa->tunnel};
-    if (endpoint_from_sockaddr(arrival->from->from, &fact.remote))
-        letter_post(&in->side->moved, &fact);
+    if (endpoint_from_sockaddr(arrival->from->from, &fact.remote) &&
+        letter_post(&in->side->moved, &fact) && in->plane->config.urgent)
+        in->plane->config.urgent(in->plane->config.urgent_context);
 }
 
 /* The trailer: next header, and padding 1, 2, 3, ... (RFC 4303 section 2.4). False: counted. */
@@ -258,7 +259,7 @@ static void accept_one(struct esp_in *in, const struct aead_op *op, const struct
     heard(in, arrival);
     if (read_trailer(in, op, &next, &len))
         deliver_inner(in, arrival, op->text, len, next);
-    sa_check_volume(sa, sa->in_packets, sa->in_bytes);
+    sa_check_volume(in->plane, sa, sa->in_packets, sa->in_bytes);
 }
 
 static void open_batch(struct esp_in *in)

@@ -53,14 +53,26 @@ static bool reached(uint64_t value, uint64_t limit)
     return limit != 0 && value >= limit;
 }
 
-void sa_check_volume(struct sa *sa, uint64_t packets, uint64_t bytes)
+void sa_alarm(const struct esp_plane *plane, struct sa *sa, uint32_t flags)
 {
-    if (reached(bytes, sa->hard_bytes) || reached(packets, sa->hard_packets))
-        sa_raise(sa, SA_DEAD | SA_SAY_HARD);
-    if (!reached(bytes, sa->soft_bytes) && !reached(packets, sa->soft_packets))
-        return;
-    if (!(atomic_load_explicit(&sa->flags, memory_order_relaxed) & SA_SOFT_SAID))
-        sa_raise(sa, SA_SAY_SOFT | SA_SOFT_SAID);
+    uint32_t before = atomic_fetch_or_explicit(&sa->flags, flags, memory_order_release);
+    if ((flags & ~before) && plane->config.urgent)
+        plane->config.urgent(plane->config.urgent_context);
+}
+
+static bool has(const struct sa *sa, uint32_t flag)
+{
+    return atomic_load_explicit(&sa->flags, memory_order_relaxed) & flag;
+}
+
+void sa_check_volume(const struct esp_plane *plane, struct sa *sa, uint64_t packets, uint64_t bytes)
+{
+    bool hard = reached(bytes, sa->hard_bytes) || reached(packets, sa->hard_packets);
+    bool soft = reached(bytes, sa->soft_bytes) || reached(packets, sa->soft_packets);
+    if (hard && !has(sa, SA_DEAD))
+        sa_alarm(plane, sa, SA_DEAD | SA_SAY_HARD);
+    else if (soft && !has(sa, SA_SOFT_SAID))
+        sa_alarm(plane, sa, SA_SAY_SOFT | SA_SOFT_SAID);
 }
 
 uint16_t sa_fit(const struct sa *sa, const struct sa_path *path, uint32_t outer)

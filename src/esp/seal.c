@@ -111,7 +111,7 @@ bool seal_numbers(struct esp_out *out, struct sa *sa, uint32_t count, uint64_t *
     *first = last + 1;
     if (sa->esn || last + count <= UINT32_MAX)
         return true;
-    sa_raise(sa, SA_DEAD | SA_SAY_HARD);
+    sa_alarm(out->plane, sa, SA_DEAD | SA_SAY_HARD);
     note(&out->counters->drop_out_sequence, count);
     return false;
 }
@@ -199,7 +199,7 @@ static void account(struct esp_out *out, const struct run *run, const struct esp
     bytes += atomic_fetch_add_explicit(&sa->out_bytes, bytes, memory_order_relaxed);
     put(&sa->last_out, now);
     sa_raise(sa, SA_SAY_SENT);
-    sa_check_volume(sa, packets, bytes);
+    sa_check_volume(out->plane, sa, packets, bytes);
 }
 
 void esp_out_flush(struct esp_out *out, time_us now)

@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 enum {
@@ -24,6 +25,7 @@ struct esp_process {
     struct esp_workers *workers;
     struct outbox outbox; /* to the monitor, of whom nobody waits */
     int ike_fd;
+    int wake_fd; /* workers have urgent facts */
     bool done;
     bool facts_wait; /* `facts` did not fit into the socket yet */
     struct ipc_message in, facts;
@@ -87,6 +89,13 @@ static void read_ike(struct esp_process *p)
     }
 }
 
+static void log_fact(const struct esp_fact *fact)
+{
+    if (fact->kind == ESP_FACT_SOFT || fact->kind == ESP_FACT_HARD)
+        log_debug("child SA %08x: the %s limit is reached", fact->spi_in,
+                  fact->kind == ESP_FACT_SOFT ? "soft" : "hard");
+}
+
 /* Facts leave the plane only when there is room for them. */
 static void send_facts(struct esp_process *p)
 {
@@ -96,7 +105,7 @@ static void send_facts(struct esp_process *p)
             struct ipc_facts *facts = &p->facts.facts;
             while (facts->count < IPC_FACTS_MAX &&
                    esp_next_fact(p->plane, &facts->at[facts->count]))
-                facts->count++;
+                log_fact(&facts->at[facts->count++]);
             if (facts->count == 0)
                 return;
         }
@@ -178,15 +187,30 @@ static void read_monitor(struct esp_process *p)
 
 /* ---- the loop ------------------------------------------------------------------------------- */
 
+/* Called by a worker; one octet is enough for all of them. */
+static void wake(void *context)
+{
+    const struct esp_process *p = context;
+    static const uint64_t one = 1;
+    (void)!write(p->wake_fd, &one, sizeof(one));
+}
+
+static bool was_woken(const struct esp_process *p, const struct pollfd *wait)
+{
+    uint64_t count;
+    return wait->revents && read(p->wake_fd, &count, sizeof(count)) > 0;
+}
+
 static void serve(struct esp_process *p)
 {
     time_us next = run_now();
     while (!p->done) {
-        struct pollfd wait[2] = {{.fd = p->args->monitor_fd, .events = POLLIN},
-                                 {.fd = p->ike_fd, .events = POLLIN}};
+        struct pollfd wait[3] = {{.fd = p->args->monitor_fd, .events = POLLIN},
+                                 {.fd = p->ike_fd, .events = POLLIN},
+                                 {.fd = p->wake_fd, .events = POLLIN}};
         if (outbox_waits(&p->outbox))
             wait[0].events |= POLLOUT;
-        (void)poll(wait, 2, TICK_MS);
+        (void)poll(wait, 3, TICK_MS);
         if (wait[1].revents)
             read_ike(p);
         if (wait[0].revents)
@@ -195,7 +219,7 @@ static void serve(struct esp_process *p)
             outbox_flush(&p->outbox, p->args->monitor_fd, run_now()) == ERR_CLOSED)
             p->done = true;
         time_us now = run_now();
-        if (now >= next) {
+        if (now >= next || was_woken(p, &wait[2])) {
             esp_tick(p->plane, now);
             next = now + TICK_MS * TIME_MILLISECOND;
         }
@@ -218,7 +242,9 @@ static int start(struct esp_process *p, char why[static 256])
                                       .max_sas = sa_limit(args->conf),
                                       .device_mtu =
                                           args->conf->mtu ? args->conf->mtu : RUN_DEFAULT_MTU,
-                                      .random = &random_system};
+                                      .random = &random_system,
+                                      .urgent = wake,
+                                      .urgent_context = p};
     struct esp_workers_config with = {
         .workers = args->workers,
         .tun = args->tun,
@@ -228,6 +254,9 @@ static int start(struct esp_process *p, char why[static 256])
     };
     unsigned descriptors = DESCRIPTORS + args->workers * (3u + RUN_GROUPS);
     snprintf(why, 256, "the data plane cannot start: memory or threads are missing");
+    p->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (p->wake_fd < 0)
+        return ERR_SYSTEM;
     if (crypto_init())
         return ERR_CRYPTO;
     with.plane = p->plane = esp_create(&config);

@@ -277,6 +277,32 @@ static void facts_are_told(void **state)
     pair_close(pair);
 }
 
+static void count_call(void *context)
+{
+    ++*(int *)context;
+}
+
+/* A limit calls the control thread once, soft and hard each. */
+static void limits_are_urgent(void **state)
+{
+    (void)state;
+    int calls = 0;
+    struct pair *pair = pair_open();
+    struct esp_sa_config c = pair_config(0);
+    pair->a.plane->config.urgent = count_call;
+    pair->a.plane->config.urgent_context = &calls;
+    c.soft_bytes = 100;
+    c.hard_bytes = 300;
+    pair_child(pair, &c);
+    for (int i = 0; i < 12; i++) {
+        (void)spi_of(pair, udp_to(1, 7, 10)); /* 38 octets */
+        assert_int_equal(calls, i < 2 ? 0 : i < 7 ? 1 : 2);
+    }
+    struct tally t = facts(pair->a.plane, 1);
+    assert_int_equal(t.kinds[ESP_FACT_HARD], 1);
+    pair_close(pair);
+}
+
 static void time_ends_it(void **state)
 {
     (void)state;
@@ -392,6 +418,7 @@ int main(void)
         cmocka_unit_test(new_generation_replaces),
         cmocka_unit_test(limits_and_arguments),
         cmocka_unit_test(facts_are_told),
+        cmocka_unit_test(limits_are_urgent),
         cmocka_unit_test(time_ends_it),
         cmocka_unit_test(linger_receives_on),
         cmocka_unit_test(a_moved_peer_is_told),

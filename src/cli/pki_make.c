@@ -315,10 +315,11 @@ static void tell_next(const struct pki_options *o, const char *ca_dir, const cha
                 dir, name, dir, name, ca_dir);
     else
         fprintf(stderr,
-                "next: bring %s to the client, with ca.pem of %s; in its file: cert = %s%s, ca = "
-                "ca.pem\n",
-                o->p12 ? "the .p12" : "the .pem and the .key", ca_dir, name,
-                o->p12 ? ".p12" : ".pem");
+                o->p12 ? "next: bring %s.p12 to the client, with ca.pem of %s; in its file: cert = "
+                         "%s.p12, passphrase-file = FILE, ca = ca.pem\n"
+                       : "next: bring %s.pem and its .key to the client, with ca.pem of %s; in its "
+                         "file: cert = %s.pem, key = the .key, ca = ca.pem\n",
+                name, ca_dir, name);
 }
 
 static int issue(const struct pki_options *o, bool gateway, const struct authority *ca,

@@ -335,6 +335,16 @@ static bool retry_group(struct ike_engine *e, struct sa *sa, struct task task,
     return start_with(e, sa, task, group, (uint8_t)(was->ke_count + 1)) == 0;
 }
 
+/* Windows says why in a number of its own: 13863 = it will not have its child rekeyed from here. */
+static void log_refusal(const struct sa *sa, const struct wire_notify_view *n)
+{
+    char name[WIRE_NAME_TEXT], where[ADDR_TEXT];
+    struct reader r = reader_of_bytes(n->data);
+    uint32_t status = n->type == NOTIFY_MS_STATUS ? reader_u32(&r) : 0;
+    log_info("ike: %s refused a child SA: %s%s%.0u", endpoint_print(&sa->path.remote, where),
+             wire_notify_name(n->type, name), status ? ", status " : "", status);
+}
+
 /* An authenticated no. Peers differ in how they refuse a group: some say NO_PROPOSAL_CHOSEN. A
  * child whose rekey is refused for good lives until its hard limit: the peer may want to do it
  * itself. */
@@ -350,6 +360,7 @@ static void refused(struct ike_engine *e, struct sa *sa, const struct exchange *
     if (n->type == NOTIFY_NO_PROPOSAL_CHOSEN && done->creation->group != 0 &&
         retry_group(e, sa, done->task, done->creation, &none))
         return;
+    log_refusal(sa, n);
     if (n->type == NOTIFY_CHILD_SA_NOT_FOUND) {
         child_vanished(e, sa, old);
     } else if (old && old->state == CHILD_UP && n->type == NOTIFY_TEMPORARY_FAILURE) {

@@ -118,6 +118,10 @@ int auth_response(struct ike_engine *e, struct sa *sa, const struct input *in)
 {
     struct handshake *h = sa->handshake;
     struct wire_notify_view n;
+    if (!sa->tunnel) { /* given up meanwhile */
+        attempt_failed(e, sa, ERR_DELETED, 0, wire_find(in->inner, PAYLOAD_AUTH), NULL);
+        return 0;
+    }
     if (!wire_find(in->inner, PAYLOAD_AUTH)) {
         uint16_t type = wire_notify_error(in->inner, &n) ? n.type : 0;
         attempt_failed(e, sa, explain_error(type), type, false, explain_notify(e, sa, type));

@@ -240,7 +240,7 @@ static void reply_plain(struct ike_engine *e, const struct input *in, uint16_t n
 /* RFC 7296 2.5: only to what could be a first request, and not often. */
 void init_tell_version(struct ike_engine *e, const struct input *in)
 {
-    if (!(in->header.flags & FLAG_RESPONSE) && refusal_is_told(e))
+    if (!(in->header.flags & FLAG_RESPONSE) && refusal_is_told(e, true))
         reply_plain(e, in, NOTIFY_INVALID_MAJOR_VERSION, (struct bytes){0});
 }
 
@@ -261,7 +261,7 @@ static void refuse_plain(struct ike_engine *e, const struct input *in, uint16_t 
 {
     e->counters.refused++;
     reply_plain(e, in, notify, (struct bytes){0});
-    if (!refusal_is_told(e))
+    if (!refusal_is_told(e, true))
         return;
     struct ike_event *event =
         queue_event(e, IKE_EVENT_REFUSED, NULL, &in->path, ERR_NO_PROPOSAL,

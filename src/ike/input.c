@@ -34,6 +34,7 @@ void attempt_refused(struct ike_engine *e, struct sa *sa, int err, uint16_t noti
         window_answer(e, sa, m, &sa->path);
     if (sa->tunnel) {
         struct tunnel *t = sa->tunnel;
+        refusal_budget(e, t, false);
         if (!t->peer && sa->handshake && sa->handshake->peer.type != IDENTITY_NONE &&
             tunnel_set_peer(e, t, &sa->handshake->peer) < 0)
             e->counters.drop_memory++;
@@ -42,13 +43,21 @@ void attempt_refused(struct ike_engine *e, struct sa *sa, int err, uint16_t noti
     sa_linger(e, sa);
 }
 
-bool refusal_is_told(struct ike_engine *e)
+bool refusal_is_told(struct ike_engine *e, bool stranger)
 {
     if (e->now - e->told_since > TIME_SECOND) {
         e->told_since = e->now;
-        e->told = 0;
+        e->told[0] = e->told[1] = 0;
     }
-    return e->told++ < 10;
+    return e->told[stranger]++ < (stranger ? 10 : 50);
+}
+
+void refusal_budget(struct ike_engine *e, struct tunnel *t, bool stranger)
+{
+    if (refusal_is_told(e, stranger))
+        return;
+    t->refused = true; /* ends in silence */
+    e->counters.refused++;
 }
 
 static void send_answer(struct ike_engine *e, struct sa *sa, const struct input *in)

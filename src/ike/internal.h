@@ -246,7 +246,7 @@ struct ike_engine {
     size_t aead_cap;
     struct auth_cache *certs;
     time_us told_since; /* rate limit of what strangers can make us say */
-    unsigned told;
+    unsigned told[2];
 
     /* Scratch: valid within one call. */
     struct input input;
@@ -571,7 +571,9 @@ void attempt_failed(struct ike_engine *e, struct sa *sa, int err, uint16_t notif
 /* A peer's attempt ends with a protected error notify. */
 void attempt_refused(struct ike_engine *e, struct sa *sa, int err, uint16_t notify,
                      const char *text);
-/* May a stranger's refusal be told? A few a second, so that nobody fills our log. */
-bool refusal_is_told(struct ike_engine *e);
+/* May a refusal be told? Some a second, and fewer of those who have not even made a key exchange,
+ * so that nobody fills our log. */
+bool refusal_is_told(struct ike_engine *e, bool stranger);
+void refusal_budget(struct ike_engine *e, struct tunnel *t, bool stranger);
 
 #endif

@@ -1,4 +1,3 @@
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,15 +20,22 @@ struct tunnel *tunnel_create(struct ike_engine *e, bool initiator)
     return t;
 }
 
-/* Identities that are equal must get equal keys: names without regard to case. */
+/* Identities that are equal must get equal keys: names without regard to case, DNs to spelling. */
 static uint64_t identity_hash(const struct ike_engine *e, const struct identity *id)
 {
-    uint8_t octets[IDENTITY_MAX + 1];
-    bool fold = id->type == IDENTITY_FQDN || id->type == IDENTITY_RFC822;
-    octets[0] = id->type;
-    for (size_t i = 0; i < id->len; i++)
-        octets[i + 1] = fold ? (uint8_t)tolower(id->octets[i]) : id->octets[i];
-    return map_hash_bytes(&e->identities, octets, id->len + 1u);
+    struct identity one;
+    cert_identity_canonical(id, &one);
+    return map_hash_bytes(&e->identities, &one, offsetof(struct identity, octets) + one.len);
+}
+
+static bool same_peer(const struct tunnel *a, const struct tunnel *b)
+{
+    struct identity x, y, one, other;
+    tunnel_peer(a, &x);
+    tunnel_peer(b, &y);
+    cert_identity_canonical(&x, &one);
+    cert_identity_canonical(&y, &other);
+    return identity_equal(&one, &other);
 }
 
 static void identity_unlink(struct ike_engine *e, struct tunnel *t)
@@ -165,6 +171,8 @@ void tunnel_close(struct ike_engine *e, struct tunnel *t, int err, uint16_t noti
     tunnel_end(e, t, event, err, notify, text);
     if (!sa)
         return;
+    if (sa->state == IKE_STATE_AUTH_SENT && sa->out.request)
+        return; /* the peer may be about to establish it: its answer will be met with a Delete */
     if (!known) {
         sa_bury(e, sa);
         return;
@@ -180,13 +188,10 @@ void tunnel_close(struct ike_engine *e, struct tunnel *t, int err, uint16_t noti
 /* Nobody is told: the peer has said that it knows of no other (RFC 7296 2.4). */
 void tunnel_replace_others(struct ike_engine *e, struct tunnel *t)
 {
-    struct identity mine, other;
-    tunnel_peer(t, &mine);
     struct tunnel *next, *at = map_get(&e->identities, t->identity_key);
     for (; at; at = next) {
         next = at->same_next;
-        tunnel_peer(at, &other);
-        if (at == t || !at->established || !identity_equal(&mine, &other))
+        if (at == t || !at->established || !same_peer(at, t))
             continue;
         struct sa *sa = at->sa;
         tunnel_end(e, at, IKE_EVENT_DOWN, ERR_REPLACED, NOTIFY_INITIAL_CONTACT,

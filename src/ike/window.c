@@ -147,6 +147,8 @@ void window_expired(struct ike_engine *e, struct sa *sa)
 {
     if (sa->tunnel) {
         bool ours = sa->tunnel->initiator;
+        if (!ours)
+            refusal_budget(e, sa->tunnel, true);
         tunnel_end(e, sa->tunnel, ours ? IKE_EVENT_FAILED : IKE_EVENT_REFUSED, ERR_TIMEOUT, 0,
                    ours ? "the keys process did not answer; look at its log"
                         : "the peer began a handshake and did not finish it within 30 s; if this "

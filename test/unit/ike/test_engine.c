@@ -448,6 +448,22 @@ static void keepalives_behind_nat(void **state)
     pair_finish(p);
 }
 
+/* The user gives up while IKE_AUTH is out: the gateway must not keep what it then establishes. */
+static void given_up_half_way(void **state)
+{
+    (void)state;
+    struct pair *p = pair_make();
+    pair_start(p);
+    pair_round(p);
+    pair_round(p);
+    pair_command(p, 0, IKE_DELETE);
+    assert_non_null(pair_event(&p->side[0], IKE_EVENT_FAILED));
+    pair_settle(p);
+    assert_non_null(pair_event(&p->side[1], IKE_EVENT_ESTABLISHED));
+    assert_non_null(pair_event(&p->side[1], IKE_EVENT_DOWN));
+    pair_finish(p);
+}
+
 static int init(void **state)
 {
     (void)state;
@@ -478,6 +494,7 @@ int main(void)
         cmocka_unit_test(the_last_child_takes_the_tunnel_along),
         cmocka_unit_test(all_at_once),
         cmocka_unit_test(keepalives_behind_nat),
+        cmocka_unit_test(given_up_half_way),
     };
     return cmocka_run_group_tests(tests, init, NULL);
 }

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -59,6 +60,14 @@ struct esp_workers {
 static bool stopping(const struct worker *worker)
 {
     return atomic_load_explicit(&worker->all->stop, memory_order_relaxed);
+}
+
+/* As top -H and perf show it. */
+static void name_thread(const struct worker *worker, const char *direction)
+{
+    char name[16];
+    snprintf(name, sizeof(name), "esp-%s-%u", direction, worker->index);
+    (void)pthread_setname_np(pthread_self(), name);
 }
 
 static void tell_started(struct worker *worker, bool good)
@@ -121,6 +130,7 @@ static void *out_thread(void *context)
     uint8_t *frame = malloc(ESP_FRAME_MAX);
     struct pollfd wait[2] = {{.fd = worker->tun, .events = POLLIN},
                              {.fd = worker->all->stop_fd, .events = POLLIN}};
+    name_thread(worker, "out");
     tell_started(worker, out && frame);
     while (out && frame && !stopping(worker)) {
         esp_out_awake(out);
@@ -230,6 +240,7 @@ static void *in_thread(void *context)
     for (size_t i = 0; i < worker->source_count; i++)
         wait[i] = (struct pollfd){.fd = worker->sources[i].fd, .events = POLLIN};
     wait[worker->source_count] = (struct pollfd){.fd = worker->all->stop_fd, .events = POLLIN};
+    name_thread(worker, "in");
     tell_started(worker, good);
     while (good && !stopping(worker)) {
         esp_in_awake(in);

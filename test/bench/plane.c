@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 static volatile sig_atomic_t ended;
 
@@ -91,6 +92,12 @@ static void report(struct esp_plane *plane)
         printf("%s %llu\n", #name, (unsigned long long)c.name);
     ESP_COUNTER_LIST(X)
 #undef X
+    struct rusage used;
+    getrusage(RUSAGE_SELF, &used);
+    double cpu = (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+                 (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
+    printf("cpu seconds %.2f, Gbit per cpu second %.2f\n", cpu,
+           (double)(c.in_bytes + c.out_bytes) * 8e-9 / cpu);
 }
 
 int main(int argc, char **argv)

@@ -136,7 +136,7 @@ static json_t *warnings_json(const struct monitor *m)
     }
     if (m->status.ike_end.lost_events)
         json_array_append_new(out, json_string("some events were lost: the monitor is overloaded"));
-    if (!m->status.under_way && !(m->status.ike_done && m->status.esp_done))
+    if (!(m->status.ike_done && m->status.esp_done))
         json_array_append_new(out, json_string("not every process answered in time"));
     return out;
 }

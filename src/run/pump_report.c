@@ -61,8 +61,10 @@ static void report_sa(void *context, const struct ike_status *status)
     out->own = status->own;
     out->peer = status->peer;
     memcpy(out->peer_name, status->peer_name, sizeof(out->peer_name));
-    snprintf(out->suite, sizeof(out->suite), "%.*s", IPC_SUITE_TEXT - 1,
-             suite_print_proposal(&status->suite, suite));
+    const struct transform *encr = proposal_find(&status->suite, TRANSFORM_ENCR);
+    if (encr && encr->id) /* else nothing is agreed on yet */
+        snprintf(out->suite, sizeof(out->suite), "%.*s", IPC_SUITE_TEXT - 1,
+                 suite_print_proposal(&status->suite, suite));
     out->age = ago(report->now, status->created);
     out->established_ago = ago(report->now, status->established);
     out->heard_ago = ago(report->now, status->last_heard);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PATIENCE_MS = 2000, FRESH_SECONDS = 5 };
+enum { PATIENCE_MS = 2000, FRESH_SECONDS = 5, KEEP_SECONDS = 10 };
 
 /* ---- the book */
 
@@ -121,6 +121,8 @@ static void one_a_tunnel(struct status_book *book)
 void status_tick(struct monitor *m, time_us now)
 {
     struct status_book *book = &m->status;
+    if (!book->under_way && book->ike_room && now - book->collected_at > KEEP_SECONDS * TIME_SECOND)
+        status_free(m);
     if (!book->under_way || (!(book->ike_done && book->esp_done) && now < book->give_up_at))
         return;
     sort(book->ike, book->ike_count, sizeof(*book->ike), by_tunnel);
@@ -137,7 +139,8 @@ void status_free(struct monitor *m)
     free(m->status.ike);
     free(m->status.child);
     free(m->status.esp);
-    m->status = (struct status_book){0};
+    struct status_book kept = {.ike_end = m->status.ike_end, .esp_end = m->status.esp_end};
+    m->status = kept;
 }
 
 /* ---- as JSON */

@@ -21,6 +21,7 @@ int outbox_put(struct outbox *box, const struct ipc_message *message)
         return ERR_LIMIT;
     if (box->len + size > box->capacity) {
         size_t more = box->capacity * 2 + size;
+        more = more > OUTBOX_LIMIT ? OUTBOX_LIMIT : more;
         uint8_t *data = realloc(box->data, more);
         if (!data)
             return ERR_MEMORY;
@@ -67,4 +68,10 @@ int outbox_flush(struct outbox *box, int fd, time_us now)
         box->capacity = 0;
     }
     return 0;
+}
+
+void outbox_free(struct outbox *box)
+{
+    free(box->data);
+    *box = (struct outbox){0};
 }

@@ -24,5 +24,6 @@ int outbox_send(struct outbox *box, int fd, const struct ipc_message *message) M
  */
 int outbox_flush(struct outbox *box, int fd, time_us now) MUST_USE;
 bool outbox_waits(const struct outbox *box);
+void outbox_free(struct outbox *box); /* what waits is forgotten */
 
 #endif

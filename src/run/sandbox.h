@@ -17,5 +17,8 @@
 int sandbox_drop(enum run_role role, uint32_t uid, unsigned descriptors,
                  char why[static 256]) MUST_USE;
 int sandbox_filter(enum run_role role, char why[static 256]) MUST_USE;
+/* False in a build with sanitizers: their run time makes calls of its own, so nothing is filtered.
+ */
+bool sandbox_filters(void);
 
 #endif

@@ -110,6 +110,7 @@ static void outbox_keeps_order(void **state)
         (void)!outbox_flush(&box, pair[0], 1);
     }
     assert_false(outbox_waits(&box));
+    outbox_free(&box);
     close(pair[0]);
     close(pair[1]);
 }
@@ -127,6 +128,7 @@ static void outbox_is_bounded(void **state)
     assert_true(box.len <= OUTBOX_LIMIT);
     close(pair[1]);
     assert_int_equal(outbox_flush(&box, pair[0], 1), ERR_CLOSED);
+    outbox_free(&box);
     close(pair[0]);
 }
 
@@ -150,6 +152,7 @@ static void outbox_waits_for_company(void **state)
     for (unsigned i = 0; i < 3; i++)
         assert_int_equal(ipc_receive(pair[1], &in, NULL), 0);
     assert_int_equal(ipc_receive(pair[1], &in, NULL), ERR_AGAIN);
+    outbox_free(&box);
     close(pair[0]);
     close(pair[1]);
 }

@@ -36,6 +36,7 @@ enum { ESP_SELECTORS = 16, ESP_KEYMAT_MAX = 128, ESP_WINDOW_MAX = 8192 };
     X(drop_out_sequence, "sequence numbers of the SA are used up")                                 \
     X(drop_out_send, "the UDP socket refused")                                                     \
     X(drop_out_full, "the UDP socket was full")                                                    \
+    X(drop_in_full, "the socket's receive buffer was full")                                        \
     X(drop_in_short, "shorter than an ESP packet")                                                 \
     X(drop_in_spi, "unknown SPI")                                                                  \
     X(drop_in_worker, "SPI of another worker")                                                     \

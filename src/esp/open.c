@@ -21,7 +21,8 @@ struct esp_in {
     struct aead_engine *engine;
     struct joiner joiner;
     uint16_t worker, count;
-    struct sa *last; /* of the packet before: mostly the same again */
+    struct sa *last;      /* of the packet before: mostly the same again */
+    struct arrival heard; /* the last that heard() looked at: SA and run */
     time_us now;
     struct aead_op ops[AEAD_BATCH];
     struct arrival arrivals[AEAD_BATCH];
@@ -166,13 +167,18 @@ static bool from_peer(const struct sa_path *path, const struct esp_datagrams *fr
 static void heard(struct esp_in *in, const struct arrival *arrival)
 {
     struct sa *sa = arrival->sa;
+    if (in->heard.sa == sa && in->heard.from == arrival->from)
+        return; /* nothing new */
     uint32_t flags = atomic_load_explicit(&sa->flags, memory_order_relaxed);
     put(&sa->last_in, in->now);
     if (flags & SA_OUT_WAITS)
         atomic_fetch_and_explicit(&sa->flags, ~(uint32_t)SA_OUT_WAITS, memory_order_relaxed);
     sa_raise(sa, SA_SAY_HEARD);
     const struct sa_path *path = atomic_load_explicit(&sa->path, memory_order_acquire);
-    if (from_peer(path, arrival->from) || arrival->number != sa->replay.top)
+    bool here = from_peer(path, arrival->from);
+    if (here)
+        in->heard = *arrival;
+    if (here || arrival->number != sa->replay.top)
         return;
     struct esp_fact fact = {.kind = ESP_FACT_HEARD, .spi_in = sa->spi_in, .tunnel = sa->tunnel};
     if (endpoint_from_sockaddr(arrival->from->from, &fact.remote) &&
@@ -272,10 +278,16 @@ static void open_batch(struct esp_in *in)
     in->count = 0;
 }
 
+void esp_in_lost(struct esp_in *in, uint32_t datagrams)
+{
+    note(&in->counters->drop_in_full, datagrams);
+}
+
 void esp_in_receive(struct esp_in *in, struct esp_datagrams *datagrams, size_t count, time_us now)
 {
     in->now = now;
     in->last = NULL;
+    in->heard.sa = NULL;
     for (size_t i = 0; i < count; i++) {
         const struct esp_datagrams *d = &datagrams[i];
         uint32_t stride = d->stride == 0 ? d->len : d->stride;

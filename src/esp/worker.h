@@ -80,6 +80,8 @@ struct esp_in *esp_in_create(struct esp_plane *plane, uint16_t worker, bool uso,
 void esp_in_free(struct esp_in *in);
 void esp_in_awake(struct esp_in *in);
 void esp_in_asleep(struct esp_in *in);
+/* The kernel dropped datagrams before we could receive them. */
+void esp_in_lost(struct esp_in *in, uint32_t datagrams);
 /* Opens, checks and delivers; the buffers are free again on return. */
 void esp_in_receive(struct esp_in *in, struct esp_datagrams *datagrams, size_t count, time_us now);
 

@@ -22,6 +22,7 @@ static int set_options(int fd, uint8_t family, uint32_t mark)
         (void)set_int(fd, SOL_SOCKET, SO_RCVBUF, RAW_BUFFER);
     if (set_int(fd, SOL_SOCKET, SO_SNDBUFFORCE, RAW_BUFFER) != 0)
         (void)set_int(fd, SOL_SOCKET, SO_SNDBUF, RAW_BUFFER);
+    (void)set_int(fd, SOL_SOCKET, SO_RXQ_OVFL, 1);
     if (mark != 0 && set_int(fd, SOL_SOCKET, SO_MARK, (int)mark) != 0)
         return -1;
     if (family == 4)

@@ -66,6 +66,7 @@ static int set_ike(int fd, uint8_t family)
 static int set_worker(int fd, uint8_t family)
 {
     set_buffers(fd, WORKER_BUFFER);
+    (void)set_int(fd, SOL_SOCKET, SO_RXQ_OVFL, 1); /* what did not fit is counted */
     int err = family == 4 ? set_int(fd, IPPROTO_IP, IP_RECVTOS, 1)
                           : set_int(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
     return err != 0 ? err : set_path(fd, family, false);

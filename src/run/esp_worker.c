@@ -20,7 +20,7 @@ enum {
     RECEIVE_BATCH = 32,
     /* Buffers of 64 KiB, each shifted by some cache lines: else all heads share one cache set. */
     BUFFER_STRIDE = ESP_DATAGRAM_MAX + 24 * 64,
-    CONTROL_OCTETS = 64,
+    CONTROL_OCTETS = 128,
     GATHER_PACKETS = 128,
     SUPER_OCTETS = 4096, /* a frame longer than this is a super-packet: sent without waiting */
     IN_SOCKETS = RUN_GROUPS + 2,
@@ -34,6 +34,7 @@ struct source {
     int fd;
     bool udp;
     uint8_t family;
+    uint32_t lost; /* the kernel's count of what did not fit into the buffer */
 };
 
 struct worker {
@@ -170,7 +171,7 @@ static void prepare(struct inbox *box, unsigned count)
     }
 }
 
-static void read_control(struct msghdr *msg, struct esp_datagrams *d)
+static void read_control(struct msghdr *msg, struct esp_datagrams *d, uint32_t *lost)
 {
     for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
         int value = 0;
@@ -182,6 +183,8 @@ static void read_control(struct msghdr *msg, struct esp_datagrams *d)
         } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS) {
             memcpy(&value, CMSG_DATA(c), sizeof(value));
             d->tos = (uint8_t)value;
+        } else if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_RXQ_OVFL) {
+            memcpy(lost, CMSG_DATA(c), sizeof(*lost));
         }
     }
 }
@@ -200,8 +203,9 @@ static void strip_ip(struct esp_datagrams *d)
 }
 
 /* One receive from one socket; how many messages came. */
-static unsigned carry_in(struct esp_in *in, struct inbox *box, const struct source *source)
+static unsigned carry_in(struct esp_in *in, struct inbox *box, struct source *source)
 {
+    uint32_t lost = source->lost;
     prepare(box, RECEIVE_BATCH);
     int count = recvmmsg(source->fd, box->messages, RECEIVE_BATCH, MSG_DONTWAIT, NULL);
     if (count <= 0)
@@ -212,16 +216,19 @@ static unsigned carry_in(struct esp_in *in, struct inbox *box, const struct sour
                                     .len = box->messages[i].msg_len,
                                     .udp = source->udp,
                                     .from = &box->from[i]};
-        read_control(&box->messages[i].msg_hdr, d);
+        read_control(&box->messages[i].msg_hdr, d, &lost);
         if (!source->udp && source->family == 4)
             strip_ip(d);
     }
+    if (lost != source->lost)
+        esp_in_lost(in, lost - source->lost);
+    source->lost = lost;
     esp_in_receive(in, box->datagrams, (size_t)count, run_now());
     return (unsigned)count;
 }
 
 /* Goes over all sockets until none has anything; false when none had at all. */
-static bool carry_all_in(const struct worker *worker, struct esp_in *in, struct inbox *box)
+static bool carry_all_in(struct worker *worker, struct esp_in *in, struct inbox *box)
 {
     bool any = false;
     for (size_t i = 0; i < worker->source_count; i++)

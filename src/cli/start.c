@@ -208,7 +208,9 @@ static _Noreturn void be_background(const struct cli_host *host, struct conf *co
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     setsid();
-    if (chdir("/") || dup2(null, STDIN_FILENO) < 0 || dup2(log, STDOUT_FILENO) < 0 ||
+    /* It stays in this folder: paths in the file may start here, and a restarted keys process reads
+     * them again. */
+    if (dup2(null, STDIN_FILENO) < 0 || dup2(log, STDOUT_FILENO) < 0 ||
         dup2(log, STDERR_FILENO) < 0)
         _exit(EXIT_FAILED);
     int code = host->run_monitor(conf, ready);

@@ -14,8 +14,9 @@ int ask_open(struct ike_engine *e, struct sa *sa, uint32_t want)
     sa->ticket = ticket;
     sa->handshake->want = want;
     queue_ask(e, ticket);
-    if (sa->initiator)
-        sa_arm(e, &sa->timer_out, e->now + ASK_LIFE);
+    /* Of a responder, too: an SA that ends while keys admits its peer gives back leases of which
+     * keys knows no more that another tunnel had them. */
+    sa_arm(e, &sa->timer_out, e->now + ASK_LIFE);
     return 0;
 }
 

@@ -289,14 +289,30 @@ static void answer_request(struct ike_engine *e, struct sa *sa, const struct wir
     established(e, sa);
 }
 
+/* It is proven, though it gets no address: what it says of its former tunnels holds, and their
+ * leases are no longer theirs. */
+static void replace_without_address(struct ike_engine *e, struct sa *sa)
+{
+    struct handshake *h = sa->handshake;
+    struct wire_notify_view n;
+    if (e->conf->unique &&
+        wire_walk(h->inner_first, message_bytes(h->inner), &e->inner_chain) == 0 &&
+        wire_notify_find(&e->inner_chain, NOTIFY_INITIAL_CONTACT, &n) &&
+        tunnel_set_peer(e, sa->tunnel, &h->peer) == 0)
+        tunnel_replace_others(e, sa->tunnel);
+}
+
 void auth_request_answered(struct ike_engine *e, struct sa *sa, const struct ike_answer *answer)
 {
     struct handshake *h = sa->handshake;
     int err = answer->result;
     if (err == 0)
         err = admit(e, sa, answer);
-    if (err < 0) {
+    else
         sa->tunnel->admitted = false; /* nothing was leased */
+    if (answer->result == ERR_ADDRESS)
+        replace_without_address(e, sa);
+    if (err < 0) {
         attempt_refused(e, sa, err,
                         err == ERR_ADDRESS ? NOTIFY_INTERNAL_ADDRESS_FAILURE
                                            : NOTIFY_AUTHENTICATION_FAILED,

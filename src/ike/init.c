@@ -195,9 +195,13 @@ int init_response(struct ike_engine *e, struct sa *sa, const struct input *in)
         return 0;
     }
     int err = learn(e, sa, in, &v, &chosen);
+    struct message *response = err == 0 ? message_create(e, in->datagram) : NULL;
+    if (err == 0 && !response)
+        return ERR_MEMORY; /* nothing was changed: the same answer may come again */
     if (err == 0)
         err = make_keys(e, sa, &chosen, &v, in->header.spi_r);
     if (err < 0) {
+        message_drop(e, &response);
         e->counters.drop_malformed++;
         remember_error(e, sa,
                        err == ERR_NO_PROPOSAL ? NOTIFY_NO_PROPOSAL_CHOSEN : NOTIFY_INVALID_SYNTAX);
@@ -205,9 +209,7 @@ int init_response(struct ike_engine *e, struct sa *sa, const struct input *in)
     }
     struct handshake *h = sa->handshake;
     h->early_error = 0;
-    h->response = message_create(e, in->datagram);
-    if (!h->response)
-        return ERR_MEMORY;
+    h->response = response;
     e->done = window_close(e, sa);
     read_hashes(sa, in->outer);
     path_detect(e, sa, in);
@@ -320,12 +322,25 @@ static int keep_half(struct ike_engine *e, struct sa *sa, const struct input *in
     return 0;
 }
 
+/* The peer gets no answer: it may try again, and somebody may have left by then. */
+static void tell_full(struct ike_engine *e, const struct input *in)
+{
+    if (refusal_is_told(e, true))
+        queue_event(e, IKE_EVENT_REFUSED, NULL, &in->path, ERR_LIMIT,
+                    explain(e,
+                            "a peer was turned away because %u tunnels are open; raise "
+                            "max-tunnels if they are all wanted",
+                            e->conf->max_tunnels));
+}
+
 static void open_half(struct ike_engine *e, const struct input *in, uint64_t key,
                       const struct exchange_values *v)
 {
     struct sa *sa = sa_create(e, false, &in->path);
-    if (!sa)
+    if (!sa) {
+        tell_full(e, in);
         return;
+    }
     int err = map_put(&e->half_open, key, sa);
     if (err == 0) {
         sa->init_key = key;
@@ -334,6 +349,8 @@ static void open_half(struct ike_engine *e, const struct input *in, uint64_t key
     if (err < 0) {
         e->counters.drop_malformed += err == ERR_KE;
         e->counters.drop_memory += err != ERR_KE;
+        if (err == ERR_LIMIT)
+            tell_full(e, in);
         sa_bury(e, sa);
         return;
     }

@@ -197,6 +197,7 @@ struct tunnel {
     struct sa *sa; /* the IKE SA that carries it now */
     bool initiator, established, net_up, admitted;
     bool refused;          /* told already that it came to nothing */
+    uint64_t former;       /* SPI of the IKE SA before the present one */
     struct identity *peer; /* exact size: only type, len and octets[0..len) exist */
     char *peer_name;       /* NULL = none */
     struct ip ip4, ip6;

@@ -49,7 +49,10 @@ static size_t own_addresses(const struct sa *sa, struct selector *out)
 {
     size_t n = add_ip(out, 0, &sa->tunnel->ip4);
     n = add_ip(out, n, &sa->tunnel->ip6);
-    return n > 0 ? n : add_ip(out, 0, &sa->path.local.ip);
+    n = n > 0 ? n : add_ip(out, 0, &sa->path.local.ip);
+    if (n == 0) /* not known before the first packet: the gateway may narrow it */
+        out[n++] = selector_any(sa->path.remote.ip.family);
+    return n;
 }
 
 size_t policy_local(const struct ike_engine *e, const struct sa *sa,
@@ -74,5 +77,7 @@ size_t policy_remote(const struct ike_engine *e, const struct sa *sa,
     n = add_ip(out, n, &t->ip6);
     for (size_t i = 0; i < t->network_count && n < CONF_SELECTORS; i++)
         out[n++] = t->networks[i];
-    return n > 0 ? n : add_ip(out, 0, &sa->path.remote.ip);
+    /* Never where the peer comes from: our own packets to it would go into its tunnel again, and so
+     * would those to everybody else behind its NAT. */
+    return n;
 }

@@ -6,9 +6,20 @@
  * once (2.8.1, 2.25). The tunnel, its children and the work that waits move to the successor; the
  * old SA stays until it is deleted. */
 
+/* One replaced SA a tunnel may wait for its Delete. A peer that rekeys without ever deleting would
+ * else fill the memory for all. */
+static void let_former_go(struct ike_engine *e, struct tunnel *t)
+{
+    struct sa *former = t->former ? map_get(&e->sas, t->former) : NULL;
+    if (former && former->state == IKE_STATE_REKEYED && !former->tunnel)
+        sa_linger(e, former);
+}
+
 void rekey_adopt(struct ike_engine *e, struct sa *old, struct sa *successor)
 {
     struct tunnel *t = old->tunnel;
+    let_former_go(e, t);
+    t->former = old->spi_own;
     successor->tunnel = t;
     old->tunnel = NULL;
     t->sa = successor;
@@ -292,6 +303,8 @@ static void succeed(struct ike_engine *e, struct sa *sa, struct sa *made, struct
             return;
         }
     }
+    if (own)
+        rekey_drop_rival(e, sa); /* a second one of theirs takes the place of the first */
     rekey_adopt(e, sa, made);
 }
 

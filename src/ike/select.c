@@ -74,40 +74,30 @@ static bool pick(const struct proposal *own, const struct proposal *theirs, uint
     return !has_type(own, type) && allows_none(theirs, type);
 }
 
-/* Groups we accept: those of the proposal itself, or of the IKE proposals when it names none. */
-static bool own_group(const struct selection *s, const struct proposal *own, size_t index,
-                      uint16_t *group)
+/* The group this pair would use, 0 = none in common. Groups we accept are those of the proposal
+ * itself, or of the IKE proposals when it names none. Linear in what the peer sent: strangers send
+ * it. */
+static uint16_t common_group(const struct selection *s, const struct proposal *own,
+                             const struct proposal *theirs, uint16_t *rank)
 {
     bool listed = has_type(own, TRANSFORM_KE);
     const struct proposal *from = listed ? own : s->groups;
     size_t count = listed ? 1 : s->group_count;
+    uint16_t best = 0, at = 0;
     for (size_t i = 0; i < count; i++)
         for (size_t j = 0; j < from[i].count; j++) {
             const struct transform *t = &from[i].transforms[j];
-            if (t->type == TRANSFORM_KE && !is_none(t) && index-- == 0) {
-                *group = t->id;
-                return true;
-            }
+            if (t->type != TRANSFORM_KE || is_none(t))
+                continue;
+            at++;
+            if (!proposal_has(theirs, t) || !suite_kex(t->id))
+                continue;
+            if (best == 0)
+                best = t->id, *rank = at;
+            /* Another round trip is worth it only to get away from MODP. */
+            if (t->id == s->ke_sent && (!is_costly(t->id) || is_costly(best)))
+                return t->id;
         }
-    return false;
-}
-
-/* The group this pair would use, 0 = none in common. */
-static uint16_t common_group(const struct selection *s, const struct proposal *own,
-                             const struct proposal *theirs, uint16_t *rank)
-{
-    uint16_t best = 0, group;
-    for (size_t i = 0; i < PROPOSAL_TRANSFORMS * CONF_PROPOSALS && own_group(s, own, i, &group);
-         i++) {
-        struct transform t = {.type = TRANSFORM_KE, .id = group};
-        if (!proposal_has(theirs, &t) || !suite_kex(group))
-            continue;
-        if (best == 0)
-            best = group, *rank = (uint16_t)i;
-        /* Another round trip is worth it only to get away from MODP. */
-        if (group == s->ke_sent && (!is_costly(group) || is_costly(best)))
-            return group;
-    }
     return best;
 }
 

@@ -146,10 +146,11 @@ void window_timer(struct ike_engine *e, struct sa *sa)
 void window_expired(struct ike_engine *e, struct sa *sa)
 {
     if (sa->tunnel) {
-        bool ours = sa->tunnel->initiator;
-        if (!ours)
+        bool ours = sa->tunnel->initiator || sa->state == IKE_STATE_AUTH_ASKED;
+        if (!sa->tunnel->initiator)
             refusal_budget(e, sa->tunnel, true);
-        tunnel_end(e, sa->tunnel, ours ? IKE_EVENT_FAILED : IKE_EVENT_REFUSED, ERR_TIMEOUT, 0,
+        tunnel_end(e, sa->tunnel, sa->tunnel->initiator ? IKE_EVENT_FAILED : IKE_EVENT_REFUSED,
+                   ERR_TIMEOUT, 0,
                    ours ? "the keys process did not answer; look at its log"
                         : "the peer began a handshake and did not finish it within 30 s; if this "
                           "is one of yours, look whether UDP 4500 and fragments reach this host");

@@ -2,9 +2,14 @@
 #include "net/internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 /* Just before the rule of table main (32766), and in this order. */
 enum { PRIORITY_MAIN = 32000, PRIORITY_TUNNEL = 32001 };
@@ -20,6 +25,8 @@ struct done {
 struct net_client_routes {
     uint32_t mark;
     bool rules4, rules6;
+    char loosened[IF_NAMESIZE]; /* the interface whose rp_filter we changed, or empty */
+    char loosened_from;
     size_t count;
     struct done done[DONE_MAX];
 };
@@ -41,6 +48,62 @@ static int change_rule(uint16_t type, uint8_t family, uint32_t mark, bool main_f
         mnl_attr_put_u32(request.header, FRA_SUPPRESS_PREFIXLEN, 0);
     return netlink_do(&request);
 }
+
+/* ---- reverse path filter
+ *
+ * What the gateway sends us comes in without our mark; looked up backwards it would have to come
+ * out of the tunnel, so a strict filter (1) drops it. Loose (2) asks only for some way back, which
+ * is what the rest of the world runs. */
+
+static char read_switch(const char *interface)
+{
+    char path[96], value = 0;
+    snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/rp_filter", interface);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || read(fd, &value, 1) != 1)
+        value = 0;
+    if (fd >= 0)
+        close(fd);
+    return value;
+}
+
+static bool write_switch(const char *interface, char value)
+{
+    char path[96];
+    snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/rp_filter", interface);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool written = fd >= 0 && write(fd, &value, 1) == 1;
+    if (fd >= 0)
+        close(fd);
+    return written;
+}
+
+static void loosen(struct net_client_routes *routes, const struct net_client_plan *plan)
+{
+    struct ip source;
+    uint32_t index;
+    uint16_t mtu;
+    char name[IF_NAMESIZE], why[NET_WHY];
+    if (plan->outer.family != 4 ||
+        net_route_to(&plan->outer, plan->mark, &source, &index, &mtu, why) ||
+        !if_indextoname(index, name))
+        return;
+    char own = read_switch(name), all = read_switch("all");
+    if ((own != '1' && all != '1') || own == '2' || all == '2')
+        return; /* the larger of the two counts */
+    if (!write_switch(name, '2'))
+        return;
+    memcpy(routes->loosened, name, sizeof(name));
+    routes->loosened_from = own;
+}
+
+static void tighten(const struct net_client_routes *routes)
+{
+    if (routes->loosened[0])
+        (void)write_switch(routes->loosened, routes->loosened_from);
+}
+
+/* ---- rules and routes */
 
 static int rules_up(struct net_client_routes *routes, uint8_t family, char why[static NET_WHY])
 {
@@ -118,6 +181,8 @@ struct net_client_routes *net_client_routes_up(const struct net_client_plan *pla
         result = add_prefix(routes, plan, &plan->prefixes[i], why);
     if (result == 0)
         result = add_exceptions(routes, plan, why);
+    if (result == 0 && routes->rules4)
+        loosen(routes, plan);
     if (result == 0)
         return routes;
     net_client_routes_down(routes);
@@ -140,6 +205,7 @@ void net_client_routes_down(struct net_client_routes *routes)
         const struct done *done = &routes->done[i];
         (void)!net_route_del(done->index, &done->to, done->table, why);
     }
+    tighten(routes);
     if (routes->rules4)
         rules_down(4, routes->mark);
     if (routes->rules6)

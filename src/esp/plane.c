@@ -158,13 +158,25 @@ static void end(struct esp_plane *plane, struct sa *sa, time_us now, time_us lin
         sa->remove_at = now + linger;
 }
 
+/* The one that has lingered for longest makes room: else a peer that makes and deletes SAs as fast
+ * as it can would leave none for the others. */
+static bool make_room(struct esp_plane *plane)
+{
+    struct sa *oldest = NULL;
+    for (struct sa *sa = plane->all; sa; sa = sa->next)
+        if (sa->remove_at != TIME_NEVER && (!oldest || sa->remove_at < oldest->remove_at))
+            oldest = sa;
+    if (oldest)
+        drop(plane, oldest);
+    reclaim(plane);
+    return oldest;
+}
+
 int esp_add(struct esp_plane *plane, const struct esp_sa_config *config, time_us now)
 {
     struct sa *sa, *older;
-    if (plane->count >= plane->config.max_sas) {
-        reclaim(plane);
+    if (plane->count >= plane->config.max_sas && !make_room(plane))
         return ERR_LIMIT;
-    }
     if (sad_find(plane, config->spi_in))
         return ERR_EXISTS;
     int err = sad_create(plane, config, &sa);

@@ -222,6 +222,11 @@ static void limits_and_arguments(void **state)
     }
     c = pair_config(100);
     assert_int_equal(esp_add(pair->a.plane, &c, 0), ERR_LIMIT);
+    /* One that only lingers makes room, and the others stay. */
+    assert_int_equal(esp_remove(pair->a.plane, pair_config(7).spi_in, 0, TIME_SECOND), 0);
+    assert_int_equal(esp_add(pair->a.plane, &c, 0), 0);
+    assert_int_equal(esp_remove(pair->a.plane, pair_config(7).spi_in, 0, 0), ERR_NOT_FOUND);
+    assert_int_equal(esp_add(pair->a.plane, &(struct esp_sa_config){0}, 0), ERR_LIMIT);
     c.keymat_len_in = 35;
     assert_int_equal(esp_add(pair->b.plane, &c, 0), ERR_ARGUMENT);
     c = pair_config(1);

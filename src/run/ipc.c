@@ -123,15 +123,22 @@ int ipc_send_wait(int fd, const struct ipc_message *message, int attach, int wai
     return ipc_send(fd, message, attach);
 }
 
-/* The descriptor that came along, or -1. */
+/* The descriptor that came along, or -1. Alignment leaves room for a second one, which nobody who
+ * means well sends: both are closed. */
 static int attached_descriptor(struct msghdr *header)
 {
-    int fd = -1;
+    int fds[2] = {-1, -1};
     struct cmsghdr *c = CMSG_FIRSTHDR(header);
-    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-        c->cmsg_len == CMSG_LEN(sizeof(int)))
-        memcpy(&fd, CMSG_DATA(c), sizeof(int));
-    return fd;
+    if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS ||
+        c->cmsg_len < CMSG_LEN(sizeof(int)))
+        return -1;
+    size_t len = c->cmsg_len - CMSG_LEN(0);
+    memcpy(fds, CMSG_DATA(c), len < sizeof(fds) ? len : sizeof(fds));
+    if (fds[1] < 0)
+        return fds[0];
+    close(fds[0]);
+    close(fds[1]);
+    return -1;
 }
 
 int ipc_receive(int fd, struct ipc_message *message, int *attached)

@@ -54,6 +54,44 @@ static void wrong_sizes(void **state)
     close(pair[1]);
 }
 
+/* Two where one belongs: a process that was taken over must not fill its neighbour's table. */
+static void two_descriptors_are_closed(void **state)
+{
+    union {
+        char space[CMSG_SPACE(2 * sizeof(int))];
+        struct cmsghdr align;
+    } control = {0};
+    int pair[2], ends[2], got, next;
+    (void)state;
+    assert_int_equal(ipc_pair(pair), 0);
+    assert_int_equal(pipe(ends), 0);
+    ipc_prepare(&out, IPC_PEER, 0);
+    struct iovec part = {.iov_base = &out, .iov_len = ipc_size(IPC_PEER)};
+    struct msghdr header = {.msg_iov = &part,
+                            .msg_iovlen = 1,
+                            .msg_control = control.space,
+                            .msg_controllen = sizeof(control.space)};
+    struct cmsghdr *c = CMSG_FIRSTHDR(&header);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof(ends));
+    memcpy(CMSG_DATA(c), ends, sizeof(ends));
+    int before = dup(pair[0]); /* the lowest number that is free */
+    close(before);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(sendmsg(pair[0], &header, 0), (ssize_t)part.iov_len);
+        assert_int_equal(ipc_receive(pair[1], &in, &got), 0);
+        assert_int_equal(got, -1);
+    }
+    next = dup(pair[0]);
+    assert_int_equal(next, before);
+    close(next);
+    for (int i = 0; i < 2; i++) {
+        close(ends[i]);
+        close(pair[i]);
+    }
+}
+
 static void descriptors(void **state)
 {
     int pair[2], got, ends[2];
@@ -160,9 +198,13 @@ static void outbox_waits_for_company(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_kind),        cmocka_unit_test(wrong_sizes),
-        cmocka_unit_test(descriptors),       cmocka_unit_test(outbox_keeps_order),
-        cmocka_unit_test(outbox_is_bounded), cmocka_unit_test(outbox_waits_for_company),
+        cmocka_unit_test(every_kind),
+        cmocka_unit_test(wrong_sizes),
+        cmocka_unit_test(descriptors),
+        cmocka_unit_test(two_descriptors_are_closed),
+        cmocka_unit_test(outbox_keeps_order),
+        cmocka_unit_test(outbox_is_bounded),
+        cmocka_unit_test(outbox_waits_for_company),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

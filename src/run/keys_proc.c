@@ -113,13 +113,19 @@ static void answer_ask(struct keys *keys, const struct ike_ask *ask, struct ike_
     answer->ticket = ask->ticket;
     if (ask->want & IKE_WANT_VERIFY_PSK)
         result = verify_psk(keys, peer, ask);
+    /* Before anything is leased, and before the leases of another tunnel change hands: what fails
+     * here must leave all as it was. */
+    if (result == 0 && (ask->want & IKE_WANT_SIGN))
+        result = make_auth(keys, peer, ask, answer);
     if (result == 0 && (ask->want & IKE_WANT_ADMIT)) {
         result = admit(keys, peer, ask, answer);
         if (result)
             lease_release(keys->leases, ask->tunnel, run_now());
     }
-    if (result == 0 && (ask->want & IKE_WANT_SIGN))
-        result = make_auth(keys, peer, ask, answer);
+    if (result) { /* a signature for one who is not let in is nobody's business */
+        secret_wipe(answer->auth, sizeof(answer->auth));
+        answer->auth_len = 0;
+    }
     answer->result = result;
 }
 

@@ -1,4 +1,7 @@
-/* The packets inside the tunnel, as far as the data plane must understand them: addresses, protocol
+/* Written with pointers instead of cursors, as it runs for every packet: each length is checked
+ * once, before anything behind it is read.
+ *
+ * The packets inside the tunnel, as far as the data plane must understand them: addresses, protocol
  * and ports for the selectors (RFC 4301), ECN and DSCP (RFC 6040), the MSS of a TCP SYN. */
 #ifndef SHRIKE_ESP_INNER_H
 #define SHRIKE_ESP_INNER_H

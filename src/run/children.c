@@ -97,6 +97,14 @@ static size_t keep_sockets(const struct run_sockets *s, bool workers, uint16_t c
     return n;
 }
 
+static void forget_secrets(struct conf *conf)
+{
+    secret_wipe(conf->psk, sizeof(conf->psk));
+    for (size_t i = 0; i < conf->peer_count; i++)
+        secret_wipe(conf->peers[i].psk, sizeof(conf->peers[i].psk));
+}
+
+/* keys has its copy of what the file said, and is made first: nobody who is made later gets one. */
 static pid_t make_keys(struct monitor *m, const struct ends *ends, bool again)
 {
     struct keys_process_args args = {.conf = m->conf,
@@ -104,7 +112,9 @@ static pid_t make_keys(struct monitor *m, const struct ends *ends, bool again)
                                      .ike_fd = ends->keys_ike,
                                      .read_again = again};
     int keep[] = {args.monitor_fd, args.ike_fd};
-    return run_spawn(ROLE_KEYS, keep, ARRAY_LEN(keep), keys_process, &args);
+    pid_t pid = run_spawn(ROLE_KEYS, keep, ARRAY_LEN(keep), keys_process, &args);
+    forget_secrets(m->conf);
+    return pid;
 }
 
 static pid_t make_ike(struct monitor *m, const struct ends *ends)

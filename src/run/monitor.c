@@ -124,18 +124,9 @@ static void serve(struct monitor *m)
     }
 }
 
-/* The children have their copies. */
-static void wipe_secrets(struct conf *conf)
-{
-    secret_wipe(conf->psk, sizeof(conf->psk));
-    for (size_t i = 0; i < conf->peer_count; i++)
-        secret_wipe(conf->peers[i].psk, sizeof(conf->peers[i].psk));
-}
-
-static int confine(struct monitor *m)
+static int confine(void)
 {
     char why[256];
-    wipe_secrets(m->conf);
     if (sandbox_drop(ROLE_MONITOR, 0, DESCRIPTORS, why) || sandbox_filter(ROLE_MONITOR, why)) {
         log_error("%s", why);
         return RUN_EXIT_FAILED;
@@ -182,7 +173,7 @@ int run_monitor(struct conf *conf, int ready_fd)
     if (code == 0)
         code = children_start(m);
     if (code == 0)
-        code = confine(m);
+        code = confine();
     if (code == 0) {
         say_ready(m);
         serve(m);

@@ -65,6 +65,31 @@ for role in keys ike esp; do
     # The files of a process that is not dumpable belong to root.
     is "$role: not dumpable" "$(stat -c %U "/proc/$(role_pid $role)/stat")" root
 done
+# memory PID TEXT: how often it stands in what the process has written or may write
+memory()
+{
+    python3 - "$1" "$2" <<'END'
+import re, sys
+count = 0
+with open(f"/proc/{sys.argv[1]}/maps") as maps, open(f"/proc/{sys.argv[1]}/mem", "rb") as mem:
+    for line in maps:
+        part = re.match(r"([0-9a-f]+)-([0-9a-f]+) rw", line)
+        if part:
+            start, end = (int(x, 16) for x in part.groups())
+            try:
+                mem.seek(start)
+                count += mem.read(end - start).count(sys.argv[2].encode())
+            except OSError:
+                pass
+print(count)
+END
+}
+
+expect 'keys: holds the shared secret' test "$(memory "$(role_pid keys)" "$LAB_PSK")" -gt 0
+for role in monitor ike esp; do
+    is "$role: holds no shared secret" "$(memory "$(role_pid $role)" "$LAB_PSK")" 0
+done
+
 is 'monitor: no_new_privs' "$(state monitor NoNewPrivs)" 1
 is 'monitor: seccomp filter' "$(state monitor Seccomp)" 2
 is 'monitor: may not load modules, read all files or trace' "$((0x$(state monitor CapEff) & (1 << 16 | 1 << 1 | 1 << 2 | 1 << 19 | 1 << 21)))" 0

@@ -11,6 +11,7 @@ enum {
     DATAGRAM_MAX = 65536,
     BATCH = 64, /* datagrams of one socket before the others get their turn */
     STOP_SECONDS = 2,
+    STOP_LOOKS = 256,
     WAIT_MAX_MS = 60000,
 };
 
@@ -62,6 +63,14 @@ static void pause_or_go_on(struct ike_process *p)
     watch_sockets(p, EPOLL_CTL_MOD, pause ? 0 : EPOLLIN);
 }
 
+/* An IKE_SA_INIT request: the responder's SPI is not known yet (RFC 7296 section 3.1). */
+static bool begins_anew(struct bytes datagram)
+{
+    struct reader r = reader_of_bytes(datagram);
+    reader_skip(&r, 8);
+    return reader_u64(&r) == 0;
+}
+
 static void take_datagram(struct ike_process *p, size_t group, unsigned port, size_t len,
                           struct ike_path *path)
 {
@@ -71,9 +80,13 @@ static void take_datagram(struct ike_process *p, size_t group, unsigned port, si
     path->local.port = port == IKE_PORT_NATT ? g->port_natt : g->port_500;
     if (port == IKE_PORT_NATT && reader_u32(&r) != 0)
         return; /* a keepalive, or ESP that lost its way */
-    if (r.bad || r.left == 0)
+    struct bytes datagram = reader_rest(&r);
+    if (r.bad || datagram.len == 0)
         return;
-    ike_input(p->pump.engine, run_now(), path, reader_rest(&r));
+    /* Who was just told that we end may try again at once: that would keep us here. */
+    if (p->stopping && begins_anew(datagram))
+        return;
+    ike_input(p->pump.engine, run_now(), path, datagram);
     pump_drain(&p->pump);
 }
 
@@ -191,13 +204,27 @@ static void flush_outbox(struct ike_process *p)
     p->room_wanted = wanted;
 }
 
+static void count_one(void *context, const struct ike_status *status)
+{
+    size_t *count = context;
+    (void)status;
+    ++*count;
+}
+
+/* SAs that only wait for a request to be repeated are not shown by ike_walk(), and not waited for.
+ * Among thousands they are not looked for: a walk at each datagram would take longer. */
 static bool stopped(const struct ike_process *p)
 {
     struct ike_usage usage;
     if (!p->stopping)
         return false;
     ike_usage(p->pump.engine, &usage);
-    return usage.sas == 0 || run_now() >= p->stop_by;
+    size_t count = usage.sas;
+    if (count > 0 && count <= STOP_LOOKS) {
+        count = 0;
+        ike_walk(p->pump.engine, count_one, &count);
+    }
+    return count == 0 || run_now() >= p->stop_by;
 }
 
 static void serve(struct ike_process *p)

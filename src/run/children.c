@@ -204,6 +204,28 @@ static int make_all(struct monitor *m, unsigned mask, bool again)
 
 /* ---- the first start */
 
+#define TERMINATE(text) ((text)[sizeof(text) - 1] = 0)
+
+/* A child that was taken over may say anything; texts, at least, shall end. */
+static void end_texts(struct ipc_message *message)
+{
+    switch (message->kind) {
+    case IPC_FAULT:
+        TERMINATE(message->fault.text);
+        break;
+    case IPC_EVENT:
+        TERMINATE(message->event.text);
+        break;
+    case IPC_STATUS_IKE:
+        TERMINATE(message->status_ike.peer_name);
+        TERMINATE(message->status_ike.suite);
+        break;
+    case IPC_STATUS_CHILD:
+        TERMINATE(message->status_child.suite);
+        break;
+    }
+}
+
 /* One message of a child that starts: 0 when there is nothing yet, 1 ready, else minus its exit
  * code. */
 static int first_word(struct monitor *m, enum run_role role)
@@ -214,6 +236,7 @@ static int first_word(struct monitor *m, enum run_role role)
     if (result == 0 && m->in.kind == IPC_READY)
         return 1;
     if (result == 0 && m->in.kind == IPC_FAULT) {
+        end_texts(&m->in);
         log_error("%s", m->in.fault.text);
         return m->in.fault.exit_code > 0 ? -m->in.fault.exit_code : -RUN_EXIT_FAILED;
     }
@@ -377,6 +400,7 @@ static void network(struct monitor *m, const struct ipc_message *message)
 static void take(struct monitor *m, enum run_role role)
 {
     const struct ipc_message *message = &m->in;
+    end_texts(&m->in);
     switch (message->kind) {
     case IPC_READY:
         now_ready(m, role);

@@ -84,12 +84,23 @@ static bool site_known(const struct net_apply *net, const struct prefix *to)
     return false;
 }
 
+/* Only what the configuration gives to some peer becomes a route, whatever ike says. */
+static bool configured(const struct conf *conf, const struct selector *ts)
+{
+    for (size_t i = 0; i < conf->peer_count; i++)
+        for (size_t n = 0; n < conf->peers[i].network_count; n++)
+            if (selector_is_subset(ts, &conf->peers[i].networks[n]))
+                return true;
+    return false;
+}
+
 static int gateway_up(struct net_apply *net, const struct ike_net *wanted, char why[static NET_WHY])
 {
     int result = 0;
     for (size_t i = 0; i < wanted->remote_count && result == 0; i++) {
         struct prefix to;
-        if (!selector_to_prefix(&wanted->remote_ts[i], &to) || in_pools(net->conf, &to))
+        if (!selector_to_prefix(&wanted->remote_ts[i], &to) || in_pools(net->conf, &to) ||
+            !configured(net->conf, &wanted->remote_ts[i]))
             continue;
         if (net->site_count == NET_APPLY_SITES)
             return ERR_LIMIT;
@@ -149,6 +160,15 @@ static int addresses_up(struct net_apply *net, const struct ike_net *wanted,
     return result;
 }
 
+/* What we asked to send, and nothing more. */
+static bool asked_for(const struct conf_tunnel *tunnel, const struct selector *ts)
+{
+    for (size_t i = 0; i < tunnel->remote_ts_count; i++)
+        if (selector_is_subset(ts, &tunnel->remote_ts[i]))
+            return true;
+    return tunnel->remote_ts_count == 0;
+}
+
 static int routes_up(struct net_apply *net, const struct ike_net *wanted, char why[static NET_WHY])
 {
     struct prefix to[CONF_SELECTORS];
@@ -162,6 +182,8 @@ static int routes_up(struct net_apply *net, const struct ike_net *wanted, char w
                                    .source6 = wanted->ip6};
     for (size_t i = 0; i < wanted->remote_count; i++) {
         char text[SELECTOR_TEXT];
+        if (!asked_for(&net->conf->tunnel, &wanted->remote_ts[i]))
+            continue;
         if (selector_to_prefix(&wanted->remote_ts[i], &to[plan.count]))
             plan.count++;
         else

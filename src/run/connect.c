@@ -65,7 +65,8 @@ static void start_attempt(struct monitor *m)
         initiate(m);
         return;
     }
-    int result = resolver_start(&m->resolver, m->conf->remote_host);
+    int result =
+        resolver_start(&m->resolver, m->conf->remote_host, m->conf->uid_base + ROLE_MONITOR);
     if (result == 0 && monitor_watch(m, m->resolver.fd, WATCH_RESOLVER) == 0)
         return;
     resolver_cancel(&m->resolver);

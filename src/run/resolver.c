@@ -1,6 +1,8 @@
 /* Looking up a name without waiting for it. */
 #include "run/resolver.h"
 
+#include "run/sandbox.h"
+
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -9,18 +11,27 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void look_up(const char *host, int fd)
+enum { ANSWER = 3 };
+
+static void look_up(const char *host, uint32_t uid, int fd)
 {
-    struct resolver_result result = {.count = 0};
+    struct resolver_result result;
+    char why[256];
     sigset_t none;
+    memset(&result, 0, sizeof(result));
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-    result.count = net_resolve(host, result.at, RESOLVER_MAX, result.why);
-    _exit(write(fd, &result, sizeof(result)) != sizeof(result));
+    if ((fd != ANSWER && dup2(fd, ANSWER) < 0) || close_range(ANSWER + 1, ~0U, 0) < 0)
+        _exit(1);
+    result.count = sandbox_errand(uid, why);
+    if (result.count)
+        snprintf(result.why, sizeof(result.why), "%.*s", NET_WHY - 1, why);
+    else
+        result.count = net_resolve(host, result.at, RESOLVER_MAX, result.why);
+    _exit(write(ANSWER, &result, sizeof(result)) != sizeof(result));
 }
 
-int resolver_start(struct resolver *resolver, const char *host)
+int resolver_start(struct resolver *resolver, const char *host, uint32_t uid)
 {
     int ends[2];
     if (resolver->pid)
@@ -29,7 +40,7 @@ int resolver_start(struct resolver *resolver, const char *host)
         return ERR_SYSTEM;
     pid_t pid = fork();
     if (pid == 0)
-        look_up(host, ends[1]);
+        look_up(host, uid, ends[1]);
     close(ends[1]);
     if (pid < 0) {
         close(ends[0]);
@@ -56,6 +67,10 @@ void resolver_finish(struct resolver *resolver, struct resolver_result *out)
         out->count = ERR_FAILED;
         snprintf(out->why, sizeof(out->why), "the name could not be looked up");
     }
+    out->why[sizeof(out->why) - 1] = 0; /* whoever wrote it may have been taken over */
+    for (int32_t i = 0; i < out->count; i++)
+        if (out->at[i].family != 4 && out->at[i].family != 6)
+            out->count = ERR_FAILED;
     reap(resolver);
 }
 

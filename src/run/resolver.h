@@ -1,5 +1,6 @@
 /* resolver: the gateway's name to addresses, in a process of its own, because the system's resolver
- * may block for many seconds and the monitor may not. */
+ * may block for many seconds and the monitor may not; and because it reads what strangers answer,
+ * which root should not: the process is an ordinary user's, and holds none of our descriptors. */
 #ifndef SHRIKE_RUN_RESOLVER_H
 #define SHRIKE_RUN_RESOLVER_H
 
@@ -16,8 +17,9 @@ struct resolver {
     int fd;
 };
 
-/* An answer comes by the descriptor resolver.fd. ERR_SYSTEM; ERR_BUSY when one is under way. */
-int resolver_start(struct resolver *resolver, const char *host) MUST_USE;
+/* An answer comes by the descriptor resolver.fd. uid: whose the process is. ERR_SYSTEM; ERR_BUSY
+ * when one is under way. */
+int resolver_start(struct resolver *resolver, const char *host, uint32_t uid) MUST_USE;
 /* When the descriptor is readable. */
 void resolver_finish(struct resolver *resolver, struct resolver_result *out);
 void resolver_cancel(struct resolver *resolver);

@@ -123,3 +123,22 @@ int sandbox_drop(enum run_role role, uint32_t uid, unsigned descriptors, char wh
         return fail(why, "parent's death signal");
     return 0;
 }
+
+int sandbox_errand(uint32_t uid, char why[static 256])
+{
+    if (!drop_bounding_set(0))
+        return fail(why, "bounding set");
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return fail(why, "no_new_privs");
+    int result = become_user(uid, why);
+    if (result)
+        return result;
+    if (!set_capabilities(0))
+        return fail(why, "capabilities");
+    if (!limit(RLIMIT_CORE, 0) || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+        return fail(why, "limits");
+    /* A change of user id has cleared it. */
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+        return fail(why, "parent's death signal");
+    return 0;
+}

@@ -16,6 +16,9 @@
 /* uid: of this process; group alike. descriptors: RLIMIT_NOFILE. ERR_SYSTEM with `why`. */
 int sandbox_drop(enum run_role role, uint32_t uid, unsigned descriptors,
                  char why[static 256]) MUST_USE;
+/* For a short errand of the monitor's, which may read public files and open sockets: another user,
+ * no capability, nothing that could come back. */
+int sandbox_errand(uint32_t uid, char why[static 256]) MUST_USE;
 int sandbox_filter(enum run_role role, char why[static 256]) MUST_USE;
 /* False in a build with sanitizers: their run time makes calls of its own, so nothing is filtered.
  */

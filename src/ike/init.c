@@ -333,6 +333,39 @@ static void tell_full(struct ike_engine *e, const struct input *in)
                             e->conf->max_tunnels));
 }
 
+/* Who may have an address of IPv6 may have its /64. */
+static uint16_t source_of(const struct ike_engine *e, const struct ip *ip)
+{
+    size_t len = ip->family == 6 ? 8 : ip_len(ip);
+    return (uint16_t)(map_hash_bytes(&e->half_open, ip->octets, len) % HALF_OPEN_SOURCES);
+}
+
+/* With half of the places taken, nobody gets one who has not shown that it can receive where it
+ * says it is, and nobody more than an eighth: neither a forger of addresses nor a few real ones can
+ * then keep the others out. Nothing is kept about who is asked, and no key exchange made. */
+static bool is_welcome(struct ike_engine *e, const struct input *in)
+{
+    struct exchange_values v;
+    uint8_t cookie[COOKIE_LEN];
+    if (e->half_open_count * 2 < e->half_open_limit)
+        return true;
+    if (init_values(in->outer, &v) < 0) {
+        e->counters.drop_malformed++;
+        return false;
+    }
+    e->counters.drop_half_open++;
+    if (!cookie_is_right(e, in, v.nonce)) {
+        cookie_make(e, in, v.nonce, cookie);
+        reply_plain(e, in, NOTIFY_COOKIE, (struct bytes){cookie, sizeof(cookie)});
+        return false;
+    }
+    if (e->half_open_count >= e->half_open_limit ||
+        e->half_open_from[source_of(e, &in->path.remote.ip)] > e->half_open_limit / 8)
+        return false;
+    e->counters.drop_half_open--;
+    return true;
+}
+
 static void open_half(struct ike_engine *e, const struct input *in, uint64_t key,
                       const struct exchange_values *v)
 {
@@ -357,6 +390,8 @@ static void open_half(struct ike_engine *e, const struct input *in, uint64_t key
     path_detect(e, sa, in);
     sa_set_state(e, sa, IKE_STATE_INIT_DONE);
     sa->half_open = true;
+    sa->source = source_of(e, &in->path.remote.ip);
+    e->half_open_from[sa->source]++;
     e->half_open_count++;
     sa->next_in = 1;
     sa->messages = 1;
@@ -428,9 +463,6 @@ void init_request(struct ike_engine *e, const struct input *in)
         reply_plain(e, in, NOTIFY_UNSUPPORTED_CRITICAL_PAYLOAD, (struct bytes){&unknown->type, 1});
         return;
     }
-    if (e->half_open_count >= e->half_open_limit) {
-        e->counters.drop_half_open++;
-        return;
-    }
-    choose(e, in, key);
+    if (is_welcome(e, in))
+        choose(e, in, key);
 }

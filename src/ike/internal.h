@@ -29,7 +29,9 @@ enum {
     TASKS_MAX = 12,
     COOKIE_RETRIES = 3,
     KE_RETRIES = 2,
-    TICK_TIMERS = 64, /* timers handled by one ike_tick(): bounds the queue of actions */
+    TICK_TIMERS = 64,    /* timers handled by one ike_tick(): bounds the queue of actions */
+    COOKIE_LEN = 1 + 16, /* of ours: turn of the secret, hash */
+    HALF_OPEN_SOURCES = 1024,
     CERT_CACHE = 256,
     CERTREQ_HASHES = 16,
     INNER_MAX = 16384, /* octets inside SK that we write */
@@ -42,6 +44,7 @@ enum {
 #define ERROR_GRACE      (3 * TIME_SECOND)  /* after an unauthenticated error */
 #define HALF_OPEN_LIFE   (30 * TIME_SECOND) /* responder: until IKE_AUTH is through */
 #define ASK_LIFE         (30 * TIME_SECOND) /* the keys process must answer in this time */
+#define COOKIE_LIFE      (60 * TIME_SECOND) /* a secret makes cookies so long, and judges twice */
 #define LINGER           (30 * TIME_SECOND) /* a dead SA still repeats its last answer */
 #define REKEYED_LIFE     (60 * TIME_SECOND) /* replaced, and the peer does not delete it */
 #define CHILDLESS_LIFE   (30 * TIME_SECOND)
@@ -185,6 +188,7 @@ struct sa {
     struct child *children;
     struct handshake *handshake;
     uint64_t init_key; /* in engine->half_open */
+    uint16_t source;   /* in engine->half_open_from */
     uint64_t ticket;   /* of the question that is open, 0 = none */
     struct timer timer_out, timer_duty;
     time_us created, last_heard, last_sent;
@@ -239,6 +243,9 @@ struct ike_engine {
     struct ike_counters counters;
     uint64_t next_tunnel, next_ticket;
     size_t half_open_count, half_open_limit, message_count, action_count;
+    uint16_t half_open_from[HALF_OPEN_SOURCES]; /* by hash of the address */
+    uint8_t cookie_secret[2][32], cookie_turn;
+    time_us cookie_since;
     struct node *queue_first, *queue_last, *spent;
     struct sa *grave, *linger_first, *linger_last;
     struct sa *woken; /* has inherited work in this call */
@@ -485,6 +492,10 @@ int init_values(const struct wire_chain *chain, struct exchange_values *out) MUS
 
 /* ---- cookie.c */
 bool cookie_answer(struct ike_engine *e, struct sa *sa, const struct input *in);
+/* Of a responder, which keeps nothing but two secrets. */
+void cookie_make(struct ike_engine *e, const struct input *in, struct bytes nonce,
+                 uint8_t out[static COOKIE_LEN]);
+bool cookie_is_right(struct ike_engine *e, const struct input *in, struct bytes nonce);
 
 /* ---- ask.c */
 int ask_open(struct ike_engine *e, struct sa *sa, uint32_t want) MUST_USE;

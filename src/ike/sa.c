@@ -125,6 +125,7 @@ void handshake_free(struct ike_engine *e, struct sa *sa)
     ask_close(e, sa);
     if (sa->half_open) {
         sa->half_open = false;
+        e->half_open_from[sa->source]--;
         e->half_open_count--;
     }
     if (!h)

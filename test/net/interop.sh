@@ -146,15 +146,23 @@ disconnect()
 
 pings()
 {
-    on "$client" ping -q -c 3 -i 0.05 -W 2 "$1" | grep -q ' 3 received'
+    on "$client" ping -c 3 -i 0.05 -W 2 "$1" >"$LAB_DIR/log/ping.log" 2>&1
+    grep -q ' 3 received' "$LAB_DIR/log/ping.log"
+}
+
+# Which of the three were answered, or what ping said.
+answers()
+{
+    grep -oE 'icmp_seq=[0-9]+|[A-Z].* (unreachable|not permitted|failed).*' "$LAB_DIR/log/ping.log" |
+        paste -sd' ' | grep . || echo 'no answer'
 }
 
 # carries LABEL: both families answer through the tunnel
 carries()
 {
     local why=
-    pings 10.20.0.1 || why='no answer from 10.20.0.1'
-    pings fd20::1 || why="${why:+$why, }no answer from fd20::1"
+    pings 10.20.0.1 || why="from 10.20.0.1: $(answers)"
+    pings fd20::1 || why="${why:+$why, }from fd20::1: $(answers)"
     if [ -z "$why" ]; then pass "$1"; else fail "$1" "$why"; fi
 }
 

@@ -1,6 +1,10 @@
 /* The threads of the data plane: per worker one that carries TUN to the network and one that
  * carries the network to TUN. Each does all the work on a packet itself, sleeps in poll() when
- * there is none, and never waits for another. */
+ * there is none, and never waits for another.
+ *
+ * Tried and left out, measured with test/bench/plane.sh on two cores: to spin for 40 us before
+ * sleeping (on cores that others use too it takes a tenth off and burns more), to ask the scheduler
+ * for short turns (no difference), batches of 8 to 32 for the cipher (no difference). */
 #ifndef SHRIKE_RUN_ESP_WORKER_H
 #define SHRIKE_RUN_ESP_WORKER_H
 

@@ -45,7 +45,7 @@ static const struct verb_option json_options[] = {
     {"json", 'j', NULL, "the same as one JSON object"}, HELP_OPTION, {0}};
 static const struct verb_option pki_ca_options[] = {
     {"name", 0, "TEXT", "common name of the authority"},
-    {"out", 0, "DIR", "folder to write to"},
+    {"out", 0, "DIR", "folder to write to (default: this one)"},
     {"days", 0, "N", "how long it holds (default 3650)"},
     {"key", 0, "KIND", "p256 (the default), p384, rsa, ed25519"},
     {"force", 0, NULL, "overwrite"},
@@ -53,8 +53,8 @@ static const struct verb_option pki_ca_options[] = {
     {0}};
 static const struct verb_option pki_issue_options[] = {
     {"san", 0, "NAME,...", "further names or addresses"},
-    {"ca", 0, "DIR", "folder of the authority"},
-    {"out", 0, "DIR", "folder to write to"},
+    {"ca", 0, "DIR", "folder of the authority (default: this one)"},
+    {"out", 0, "DIR", "folder to write to (default: this one)"},
     {"days", 0, "N", "how long it holds (default 3650)"},
     {"key", 0, "KIND", "p256 (the default), p384, rsa, ed25519"},
     {"p12", 0, NULL, "also one PKCS#12 file, for phones and PCs"},
@@ -85,7 +85,8 @@ const struct verb verb_table[] = {
      .text = "NAME stands for /etc/shrike/NAME.conf. The tunnel runs in the background and keeps\n"
              "itself up; its log is RUN_DIR/NAME.log. With --wait one line says what was\n"
              "established, or why not; then nothing is left running, and the exit code tells:\n"
-             "4 authentication refused, 5 gateway unreachable, 6 wrong configuration, 1 else.",
+             "4 authentication refused, 5 gateway unreachable, 6 wrong configuration, 9 no common\n"
+             "algorithms or networks, 10 port in use, 11 no TUN, 1 else.",
      .least = 1,
      .most = 1,
      .kind = WORD_NAME_OR_FILE,
@@ -312,6 +313,27 @@ static int unknown_verb(int argc, char **argv)
     return say_usage(NULL, "unknown verb \"%s\"", typed);
 }
 
+/* "pki" alone, or with --help: what could follow. */
+static bool is_group(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "--help") != 0 && strcmp(argv[1], "-h") != 0)
+        return false;
+    for (size_t i = 0; i < verb_count; i++) {
+        size_t len = strlen(argv[0]);
+        if (!strncmp(verb_table[i].name, argv[0], len) && verb_table[i].name[len] == ' ')
+            return true;
+    }
+    return false;
+}
+
+static int help_of_group(int argc, char **argv)
+{
+    static const struct verb help = {.name = "help", .options = only_help};
+    struct use use = {.verb = &help, .word = {argv[0]}, .words = 1};
+    int code = verb_help(&use);
+    return argc > 1 ? code : EXIT_USAGE;
+}
+
 static bool asks_for_help(int argc, char **argv)
 {
     for (int i = 0; i < argc && strcmp(argv[i], "--"); i++) {
@@ -343,7 +365,8 @@ int cli_main(int argc, char **argv, const struct cli_host *host)
         argv[1] = version;
     use.verb = find_verb(argc - 1, argv + 1, &used);
     if (!use.verb)
-        return unknown_verb(argc - 1, argv + 1);
+        return is_group(argc - 1, argv + 1) ? help_of_group(argc - 1, argv + 1)
+                                            : unknown_verb(argc - 1, argv + 1);
     if (asks_for_help(argc - 1 - used, argv + 1 + used))
         return help_of(use.verb);
     if (use.verb->raw)

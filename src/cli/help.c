@@ -43,7 +43,7 @@ static void print_options(const struct verb *v)
         snprintf(head, sizeof head, "%c%c%s--%s%s%s", o->letter ? '-' : ' ',
                  o->letter ? o->letter : ' ', o->letter ? ", " : "  ", o->name, o->value ? " " : "",
                  o->value ? o->value : "");
-        printf("  %-24s %s\n", head, o->help);
+        printf("  %-24s  %s\n", head, o->help);
     }
 }
 

@@ -212,9 +212,12 @@ int exit_code_of(const char *error_word)
         const char *begin;
         int code;
     } table[] = {
-        {"auth-failed", EXIT_AUTH}, {"identity", EXIT_AUTH},         {"cert-", EXIT_AUTH},
-        {"key-", EXIT_AUTH},        {"unknown-peer", EXIT_AUTH},     {"timeout", EXIT_UNREACHABLE},
-        {"config", EXIT_CONFIG},    {"permission", EXIT_PERMISSION}, {"closed", EXIT_NOT_RUNNING},
+        {"auth-failed", EXIT_AUTH},   {"identity", EXIT_AUTH},
+        {"cert-", EXIT_AUTH},         {"key-", EXIT_AUTH},
+        {"unknown-peer", EXIT_AUTH},  {"timeout", EXIT_UNREACHABLE},
+        {"config", EXIT_CONFIG},      {"permission", EXIT_PERMISSION},
+        {"closed", EXIT_NOT_RUNNING}, {"no-proposal", EXIT_MISMATCH},
+        {"ts-", EXIT_MISMATCH},
     };
     for (size_t i = 0; i < ARRAY_LEN(table); i++) {
         if (!strncmp(error_word, table[i].begin, strlen(table[i].begin)))

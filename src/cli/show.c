@@ -77,13 +77,17 @@ static void print_tunnel(const json_t *t)
     char span[32];
     size_t i;
     const json_t *c, *rekeys = json_object_get(t, "rekeys");
-    printf("  peer  %s at %s", text_of(t, "peer_id"), text_of(t, "remote"));
+    bool known = *text_of(t, "peer_id");
+    printf("  peer  %s%s%s", text_of(t, "peer_id"), known ? " at " : "", text_of(t, "remote"));
     print_nat(t);
     printf("\n");
     if (*text_of(t, "ip4") || *text_of(t, "ip6"))
         printf("  addr  %s%s%s\n", text_of(t, "ip4"), *text_of(t, "ip4") ? " " : "",
                text_of(t, "ip6"));
-    printf("  IKE   %s, %s", text_of(t, "suite"), text_of(t, "state"));
+    /* nothing is chosen before the first answer */
+    bool chosen = strcmp(text_of(t, "state"), "init-sent") != 0;
+    printf("  IKE   %s%s%s", chosen ? text_of(t, "suite") : "", chosen ? ", " : "",
+           text_of(t, "state"));
     if (json_object_get(t, "age_s"))
         printf(" for %s", print_span(number_of(t, "age_s"), span));
     if (json_object_get(t, "rekey_in_s"))

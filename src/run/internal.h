@@ -25,6 +25,8 @@ enum {
     RUN_EXIT_UNREACHABLE = 5,
     RUN_EXIT_CONFIG = 6,
     RUN_EXIT_PERMISSION = 7,
+    RUN_EXIT_IN_USE = 10,
+    RUN_EXIT_LACKING = 11,
 };
 
 /* One group of sockets for one local address; ike uses its first two, esp the others. */

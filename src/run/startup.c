@@ -18,7 +18,10 @@ static uint16_t cores(void)
 
 static int exit_code_of(int err)
 {
-    return err == ERR_PERMISSION ? RUN_EXIT_PERMISSION : RUN_EXIT_FAILED;
+    return err == ERR_PERMISSION    ? RUN_EXIT_PERMISSION
+           : err == ERR_BUSY        ? RUN_EXIT_IN_USE
+           : err == ERR_UNSUPPORTED ? RUN_EXIT_LACKING
+                                    : RUN_EXIT_FAILED;
 }
 
 static int open_device(struct monitor *m)

@@ -161,10 +161,10 @@ for port in 500, 4500:
 time.sleep(600)'
 sleep 0.5
 on server cat /etc/shrike/shrike.conf | sed 's/192\.0\.2\.1$/192.0.2.2/' | shrike_write bad /etc/shrike/shrike.conf
-refused 'port in use' '1 6' 'port|in use|holds' bad "$SHRIKE" gateway -c /etc/shrike/shrike.conf
+refused 'port in use' 10 'port|in use|holds' bad "$SHRIKE" gateway -c /etc/shrike/shrike.conf
 stop holder
 on bad mount -t tmpfs none /dev/net
-up 'no TUN device' '1 7' '/dev/net/tun'
+up 'no TUN device' 11 '/dev/net/tun'
 on bad umount /dev/net
 
 # ---- the gateway's own ----
@@ -186,10 +186,10 @@ expect 'gateway with one proposal starts' shrike_start server
 client_conf good cert="$PKI/good.pem" key="$PKI/good.key" ca="$PKI/ca.pem" ike=aes256gcm16-prfsha384-ecp384
 expect 'good client connects to it' shrike_up good
 client_conf bad "${cert[@]}" ike=chacha20poly1305-prfsha512-modp4096
-up 'no common proposal' '1 4 6' 'proposal|algorithm'
+up 'no common proposal' 9 'proposal|algorithm'
 said 'no common proposal: the gateway says what was offered' 'chacha20|modp4096|proposal'
-is 'exit codes: usage, not running, authentication, unreachable, configuration, permission' \
-    "${seen[2]:-}${seen[3]:-}${seen[4]:-}${seen[5]:-}${seen[6]:-}${seen[7]:-}" 111111
+is 'exit codes: usage, not running, authentication, unreachable, configuration, permission, mismatch, in use, no TUN' \
+    "${seen[2]:-}${seen[3]:-}${seen[4]:-}${seen[5]:-}${seen[6]:-}${seen[7]:-}${seen[9]:-}${seen[10]:-}${seen[11]:-}" 111111111
 shrike_down good >/dev/null 2>&1
 shrike_stop server
 lab_summary

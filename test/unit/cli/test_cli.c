@@ -379,7 +379,7 @@ static void printed_configs_read_well(void **state)
     expect(out, "[gateway]");
     put("printed.conf", out);
     assert_int_equal(run(W("check"), W("printed")), EXIT_CONFIG);
-    expect(err, "gateway.pem"); /* the files are missing, every line is fine */
+    expect(err, "vpn.example.com.pem"); /* the files are missing, every line is fine */
     expect(err, "there is no such file");
 }
 
@@ -468,7 +468,7 @@ static void failures_have_their_own_codes(void **state)
     expect(err, "wrongpsk: vpn.example.com refused us: is the shared secret the same?");
     assert_int_equal(run(W("status"), W("wrongpsk")), EXIT_NOT_RUNNING);
     assert_int_equal(run(W("up"), W("silent"), W("-w")), EXIT_UNREACHABLE);
-    assert_int_equal(run(W("up"), W("picky"), W("-w")), EXIT_FAILED);
+    assert_int_equal(run(W("up"), W("picky"), W("-w")), EXIT_MISMATCH);
     assert_int_equal(run(W("up"), W("never"), W("-w"), W("-t"), W("1s")), EXIT_UNREACHABLE);
     expect(err, "not established after 1 seconds");
     assert_int_equal(run(W("status"), W("never")), EXIT_NOT_RUNNING);

@@ -88,7 +88,8 @@ static void check_validity(struct inspection *in, const struct cert *cert, const
     if (until <= in->now)
         fault_add(in->faults, in->conf->file, line_of(in, key), path,
                   "issue a new one: `shrike pki issue`",
-                  "the certificate of %.100s ended %ld days ago", subject, days(in->now - until));
+                  "the certificate of %.100s ended %ld day%s ago", subject, days(in->now - until),
+                  days(in->now - until) == 1 ? "" : "s");
     else if (from > in->now)
         fault_add(in->faults, in->conf->file, line_of(in, key), path,
                   "is this machine's clock right? See `date`",

@@ -23,7 +23,8 @@ addr server lo 10.20.0.1/32
 shrike_conf server gateway id=server.example.org listen=192.0.2.1 pool=10.99.0.0/24 \
     routes=10.20.0.0/24 peer=client@example.org psk="$LAB_PSK"
 on server sed -i "/^\[gateway\]/a user-ids = $UIDS" /etc/shrike/shrike.conf
-shrike_conf client client remote=192.0.2.1 id=client@example.org rid=server.example.org \
+on client sh -c 'echo 192.0.2.1 server.example.org >>/etc/hosts'
+shrike_conf client client remote=server.example.org id=client@example.org rid=server.example.org \
     send=10.20.0.0/24 psk="$LAB_PSK"
 
 up()

@@ -245,6 +245,16 @@ static void every_suite(void **state)
             assert_memory_equal(pair->b.tun + 60, frame_in + 60, payload > 10 ? payload - 10 : 0);
         }
         assert_int_equal(end_counters(&pair->b).drop_in_integrity, 0);
+        /* The longest packet that fits leaves less than a padding unit of 1500 unused. */
+        struct make full = {.family = 4, .protocol = PROTO_UDP};
+        uint16_t mtu = sad_find(pair->a.plane, c.spi_in)->out_mtu;
+        full.payload = (uint16_t)(mtu - 28);
+        size_t len = make_frame(&full, frame_in);
+        end_clear(&pair->a);
+        end_put(&pair->a, frame_in, len);
+        assert_int_equal(pair->a.send_count, 1);
+        assert_in_range(pair->a.sends[0].len, 1472 - (c.integ ? 15 : 3), 1472);
+        pair_carry(&pair->a, &pair->b);
     }
     pair_close(pair);
 }

@@ -107,7 +107,7 @@ struct esp_plane_config {
     uint16_t device_mtu;
     const struct random *random;
     /* Called by a worker when there is a fact that should not wait for the next tick: a limit was
-     * reached, or a peer has moved. Must not block; esp_tick() and esp_next_fact() are the answer.
+     * reached. At most twice an SA. Must not block; esp_tick() and esp_next_fact() are the answer.
      * NULL = none. */
     void (*urgent)(void *context);
     void *urgent_context;

@@ -143,8 +143,8 @@ struct side *plane_out_side(struct esp_plane *plane, uint16_t worker);
 struct side *plane_in_side(struct esp_plane *plane, uint16_t worker);
 void side_awake(struct esp_plane *plane, struct side *side);
 void side_asleep(struct side *side);
-/* False: the last one was not fetched yet, and this one is lost. */
-bool letter_post(struct letter *letter, const struct esp_fact *fact);
+/* Dropped when the last one was not fetched yet. */
+void letter_post(struct letter *letter, const struct esp_fact *fact);
 
 /* Any thread that is awake. The SA stays until its next quiet point. */
 struct sa *sad_find(const struct esp_plane *plane, uint32_t spi);

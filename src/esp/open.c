@@ -77,7 +77,7 @@ static void unknown_spi(struct esp_in *in, uint32_t spi, const struct esp_datagr
     note(&in->counters->drop_in_spi, 1);
     struct esp_fact fact = {.kind = ESP_FACT_UNKNOWN_SPI, .spi_in = spi};
     if (endpoint_from_sockaddr(from->from, &fact.remote))
-        (void)letter_post(&in->side->unknown, &fact);
+        letter_post(&in->side->unknown, &fact);
 }
 
 static struct sa *find_sa(struct esp_in *in, uint32_t spi, const struct esp_datagrams *from)
@@ -181,9 +181,8 @@ static void heard(struct esp_in *in, const struct arrival *arrival)
     if (here || arrival->number != sa->replay.top)
         return;
     struct esp_fact fact = {.kind = ESP_FACT_HEARD, .spi_in = sa->spi_in, .tunnel = sa->tunnel};
-    if (endpoint_from_sockaddr(arrival->from->from, &fact.remote) &&
-        letter_post(&in->side->moved, &fact) && in->plane->config.urgent)
-        in->plane->config.urgent(in->plane->config.urgent_context);
+    if (endpoint_from_sockaddr(arrival->from->from, &fact.remote))
+        letter_post(&in->side->moved, &fact);
 }
 
 /* The trailer: next header, and padding 1, 2, 3, ... (RFC 4303 section 2.4). False: counted. */

@@ -271,13 +271,12 @@ void esp_tick(struct esp_plane *plane, time_us now)
 
 /* ---- facts ---------------------------------------------------------------------------------- */
 
-bool letter_post(struct letter *letter, const struct esp_fact *fact)
+void letter_post(struct letter *letter, const struct esp_fact *fact)
 {
     if (atomic_load_explicit(&letter->full, memory_order_acquire))
-        return false;
+        return;
     letter->fact = *fact;
     atomic_store_explicit(&letter->full, 1, memory_order_release);
-    return true;
 }
 
 static bool fetch(struct letter *letter, struct esp_fact *out)

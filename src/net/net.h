@@ -80,6 +80,11 @@ int net_address_add(uint32_t index, const struct prefix *address,
                     char why[static NET_WHY]) MUST_USE;
 int net_address_del(uint32_t index, const struct prefix *address,
                     char why[static NET_WHY]) MUST_USE;
+/* An address of this host inside a network: ERR_NOT_FOUND when it has none there. */
+int net_address_within(const struct prefix *network, struct ip *out) MUST_USE;
+/* Packets that the kernel had for the device and dropped, as its queue was full; 0 also when it
+ * does not say. */
+uint64_t net_link_dropped(uint32_t index);
 /* table 0 = main. */
 int net_route_add(uint32_t index, const struct prefix *to, const struct ip *source, uint32_t table,
                   char why[static NET_WHY]) MUST_USE;

@@ -143,6 +143,63 @@ int net_address_del(uint32_t index, const struct prefix *address, char why[stati
                   : 0;
 }
 
+struct address_search {
+    const struct prefix *network;
+    struct ip *out;
+    bool found;
+};
+
+static int visit_address(const struct nlmsghdr *header, void *context)
+{
+    struct address_search *search = context;
+    const struct ifaddrmsg *body = mnl_nlmsg_get_payload(header);
+    const struct nlattr *a = netlink_find(header, sizeof(*body), IFA_LOCAL);
+    if (!a)
+        a = netlink_find(header, sizeof(*body), IFA_ADDRESS);
+    struct ip ip = {.family = search->network->ip.family};
+    /* addresses of the loopback device and of one link are no source for what leaves it */
+    if (search->found || !a || body->ifa_scope >= RT_SCOPE_LINK ||
+        body->ifa_family != netlink_family(ip.family) || mnl_attr_get_payload_len(a) != ip_len(&ip))
+        return MNL_CB_OK;
+    memcpy(ip.octets, mnl_attr_get_payload(a), ip_len(&ip));
+    if (prefix_contains(search->network, &ip)) {
+        *search->out = ip;
+        search->found = true;
+    }
+    return MNL_CB_OK;
+}
+
+int net_address_within(const struct prefix *network, struct ip *out)
+{
+    struct netlink_request request;
+    struct address_search search = {.network = network, .out = out};
+    struct ifaddrmsg *body = netlink_begin(&request, RTM_GETADDR, NLM_F_DUMP, sizeof(*body));
+    body->ifa_family = netlink_family(network->ip.family);
+    int result = netlink_ask(&request, visit_address, &search);
+    return result == 0 && search.found ? 0 : ERR_NOT_FOUND;
+}
+
+static int visit_statistics(const struct nlmsghdr *header, void *context)
+{
+    struct rtnl_link_stats64 statistics;
+    const struct nlattr *a = netlink_find(header, sizeof(struct ifinfomsg), IFLA_STATS64);
+    if (a && mnl_attr_get_payload_len(a) >= sizeof(statistics)) {
+        memcpy(&statistics, mnl_attr_get_payload(a), sizeof(statistics));
+        *(uint64_t *)context = statistics.tx_dropped;
+    }
+    return MNL_CB_OK;
+}
+
+uint64_t net_link_dropped(uint32_t index)
+{
+    struct netlink_request request;
+    uint64_t dropped = 0;
+    struct ifinfomsg *link = netlink_begin(&request, RTM_GETLINK, NLM_F_ACK, sizeof(*link));
+    link->ifi_family = AF_UNSPEC;
+    link->ifi_index = (int)index;
+    return netlink_ask(&request, visit_statistics, &dropped) ? 0 : dropped;
+}
+
 static struct rtmsg *begin_route(struct netlink_request *request, uint16_t type, uint16_t flags,
                                  const struct prefix *to, uint32_t table)
 {

@@ -169,6 +169,21 @@ static bool asked_for(const struct conf_tunnel *tunnel, const struct selector *t
     return tunnel->remote_ts_count == 0;
 }
 
+/* Site to site without an inner address: this host's own traffic must come from the network that
+ * the peer expects, or it is dropped at the first check. */
+static struct ip site_source(const struct net_apply *net, const struct ip *inner, uint8_t family)
+{
+    const struct conf_tunnel *tunnel = &net->conf->tunnel;
+    struct ip own = *inner;
+    for (size_t i = 0; i < tunnel->local_ts_count && own.family == 0; i++) {
+        struct prefix network;
+        if (selector_to_prefix(&tunnel->local_ts[i], &network) && network.ip.family == family &&
+            net_address_within(&network, &own))
+            own.family = 0;
+    }
+    return own;
+}
+
 static int routes_up(struct net_apply *net, const struct ike_net *wanted, char why[static NET_WHY])
 {
     struct prefix to[CONF_SELECTORS];
@@ -178,8 +193,8 @@ static int routes_up(struct net_apply *net, const struct ike_net *wanted, char w
                                    .except = net->conf->except,
                                    .except_count = net->conf->except_count,
                                    .outer = wanted->path.remote.ip,
-                                   .source4 = wanted->ip4,
-                                   .source6 = wanted->ip6};
+                                   .source4 = site_source(net, &wanted->ip4, 4),
+                                   .source6 = site_source(net, &wanted->ip6, 6)};
     for (size_t i = 0; i < wanted->remote_count; i++) {
         char text[SELECTOR_TEXT];
         if (!asked_for(&net->conf->tunnel, &wanted->remote_ts[i]))

@@ -313,6 +313,7 @@ json_t *status_counters(const struct monitor *m)
 #define X(name, help) set_integer(esp, #name, e->name);
     ESP_COUNTER_LIST(X)
 #undef X
+    set_integer(esp, "drop_out_queue", net_link_dropped(m->tun.index));
 #define X(name, help) set_integer(ike, #name, k->name);
     IKE_COUNTER_LIST(X)
 #undef X

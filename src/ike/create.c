@@ -133,7 +133,11 @@ int create_choose_child(struct ike_engine *e, struct sa *sa, const struct wire_c
     size_t n = policy_remote(e, sa, policy);
     size_t remote_count = narrow(e->ts_i, (size_t)count_i, policy, n, remote);
     if (remote_count == 0) {
-        explain_ts(e, e->ts_i, (size_t)count_i, policy, n);
+        if (n == 0)
+            explain(e, "the peer asked for no inner address and no networks are configured for it; "
+                       "turn on `request` there, or give it `networks` here");
+        else
+            explain_ts(e, e->ts_i, (size_t)count_i, policy, n);
         return NOTIFY_TS_UNACCEPTABLE;
     }
     n = policy_local(e, sa, policy);

@@ -377,6 +377,14 @@ static void refusals(void **state)
     assert_non_null(strstr(refused->text, "10.20.0.0/16"));
     pair_finish(p);
     p = pair_make();
+    p->side[0].conf.request_ip4 = false;
+    pair_start(p);
+    pair_settle(p);
+    refused = pair_event(&p->side[1], IKE_EVENT_REFUSED);
+    assert_non_null(refused);
+    assert_non_null(strstr(refused->text, "asked for no inner address"));
+    pair_finish(p);
+    p = pair_make();
     assert_true(identity_parse("other.example.org", &p->side[0].conf.remote_id));
     pair_start(p);
     pair_settle(p);

@@ -140,3 +140,9 @@ void net_dns_down(const char *device)
     }
     back_to_file(device);
 }
+
+void net_dns_sweep(const char *device)
+{
+    if (!resolved_runs()) /* which forgets a device's resolvers together with the device */
+        net_dns_down(device);
+}

@@ -130,6 +130,9 @@ void net_client_routes_sweep(uint32_t mark);
 int net_dns_up(const char *device, const struct ip *servers, size_t count,
                char why[static NET_WHY]) MUST_USE;
 void net_dns_down(const char *device);
+/* Takes back what a killed run left: its resolvers may answer only through the tunnel that is gone,
+ * and the gateway's name must be looked up before there is a new one. */
+void net_dns_sweep(const char *device);
 
 /* Gateway: forwarding on; when `masquerade`, what comes from `pools` leaves by `outside` under the
  * gateway's address unless it goes to another pool; unless `between_clients`, what came in from one

@@ -57,6 +57,7 @@ int net_apply_open(struct net_apply *net, char why[static NET_WHY])
     int result = 0;
     if (!net->conf->gateway) {
         net_client_routes_sweep(net->mark);
+        net_dns_sweep(net->tun->name);
         return 0;
     }
     for (size_t i = 0; i < net->conf->pool_count && result == 0; i++)

@@ -372,7 +372,8 @@ void set_list(struct parser *p, const struct option *o, void *to, char *value)
         return;
     for (char *item; (item = next_item(&value));) {
         if (*count == o->most) {
-            parser_fault(p, item, NULL, "%s has more than %d items", o->key, o->most);
+            parser_fault(p, item, "join neighbours to larger ones", "%s has more than %d items",
+                         o->key, o->most);
             return;
         }
         size_t before = p->faults->count;

@@ -1,4 +1,3 @@
-#include <arpa/inet.h>
 #include <string.h>
 
 #include "esp/checksum.h"
@@ -108,16 +107,6 @@ uint64_t sum_add(uint64_t sum, const void *data, size_t len)
 uint64_t sum_copy(uint64_t sum, void *restrict to, const void *restrict from, size_t len)
 {
     return has_avx2() ? copy_avx2(sum, to, from, len) : copy_base(sum, to, from, len);
-}
-
-uint64_t sum_of_u16(uint16_t value)
-{
-    return htons(value);
-}
-
-uint64_t sum_of_u32(uint32_t value)
-{
-    return htonl(value);
 }
 
 uint16_t checksum_adjust(uint16_t checksum, uint16_t old_word, uint16_t new_word)

@@ -3,6 +3,8 @@
 #ifndef SHRIKE_ESP_CHECKSUM_H
 #define SHRIKE_ESP_CHECKSUM_H
 
+#include <arpa/inet.h>
+
 #include "esp/esp.h"
 
 uint64_t sum_add(uint64_t sum, const void *data, size_t len);
@@ -17,8 +19,10 @@ static inline uint16_t sum_fold(uint64_t sum)
     return (uint16_t)((sum & 0xffff) + (sum >> 16));
 }
 /* A number in host order, as a summand. */
-uint64_t sum_of_u16(uint16_t value);
-uint64_t sum_of_u32(uint32_t value);
+static inline uint64_t sum_of_u16(uint16_t value)
+{
+    return htons(value);
+}
 /* RFC 1624: the checksum after a 16-bit word in memory order changed. */
 uint16_t checksum_adjust(uint16_t checksum, uint16_t old_word, uint16_t new_word);
 

@@ -125,16 +125,6 @@ bool inner_parse(uint8_t *packet, size_t room, struct inner *out)
     return false;
 }
 
-const uint8_t *inner_source(const struct inner *inner)
-{
-    return inner->packet + (inner->family == 4 ? 12 : 8);
-}
-
-const uint8_t *inner_destination(const struct inner *inner)
-{
-    return inner->packet + (inner->family == 4 ? 16 : 24);
-}
-
 bool inner_dont_fragment(const struct inner *inner)
 {
     const struct ip4_header *ip = (const void *)inner->packet;

@@ -6,6 +6,8 @@
 #ifndef SHRIKE_ESP_INNER_H
 #define SHRIKE_ESP_INNER_H
 
+#include <string.h>
+
 #include "esp/esp.h"
 
 enum {
@@ -69,8 +71,24 @@ struct inner {
 
 /* False when the headers do not hold or claim more than `room` octets. */
 bool inner_parse(uint8_t *packet, size_t room, struct inner *out);
-const uint8_t *inner_source(const struct inner *inner);
-const uint8_t *inner_destination(const struct inner *inner);
+static inline const uint8_t *inner_source(const struct inner *inner)
+{
+    return inner->packet + (inner->family == 4 ? 12 : 8);
+}
+static inline const uint8_t *inner_destination(const struct inner *inner)
+{
+    return inner->packet + (inner->family == 4 ? 16 : 24);
+}
+/* Same addresses, protocol and ports, or both without ports. */
+static inline bool inner_same_flow(const struct inner *a, const struct inner *b)
+{
+    if (a->family != b->family || a->protocol != b->protocol || a->has_ports != b->has_ports ||
+        a->source_port != b->source_port || a->destination_port != b->destination_port)
+        return false;
+    if (a->family == 4) /* of constant size: no call */
+        return memcmp(inner_source(a), inner_source(b), 8) == 0;
+    return memcmp(inner_source(a), inner_source(b), 32) == 0;
+}
 bool inner_dont_fragment(const struct inner *inner);
 /* The pseudo header without the length (RFC 9293 3.1, RFC 8200 8.1). */
 uint64_t inner_pseudo_sum(const struct inner *inner, uint8_t protocol);

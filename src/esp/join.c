@@ -58,20 +58,11 @@ static uint32_t joinable(const struct joiner *joiner, const struct inner *inner)
     return head != 0 && head < left ? inner->head + head : 0;
 }
 
-static bool checksum_right(const struct inner *inner)
+static bool checksum_right(const struct join_flow *flow, const struct inner *inner)
 {
     uint32_t len = inner->len - inner->head;
-    uint64_t sum = sum_fold(inner_pseudo_sum(inner, inner->protocol)) + sum_of_u16((uint16_t)len);
+    uint64_t sum = flow->pseudo + sum_of_u16((uint16_t)len);
     return sum_fold(sum_add(sum, inner->packet + inner->head, len)) == UINT16_MAX;
-}
-
-static bool same_flow(const struct join_flow *flow, const struct inner *inner)
-{
-    const struct inner *first = &flow->first;
-    return first->packet && first->protocol == inner->protocol && first->family == inner->family &&
-           first->source_port == inner->source_port &&
-           first->destination_port == inner->destination_port &&
-           memcmp(inner_source(first), inner_source(inner), inner->family == 4 ? 8 : 32) == 0;
 }
 
 static bool same_ip(const struct join_flow *flow, const struct inner *inner)
@@ -103,7 +94,7 @@ static bool continues(struct join_flow *flow, const struct inner *inner, uint32_
         return false;
     if (inner->protocol == PROTO_TCP && !same_tcp(flow, inner))
         return false;
-    return (flow->count > 1 || checksum_right(&flow->first)) && checksum_right(inner);
+    return (flow->count > 1 || checksum_right(flow, &flow->first)) && checksum_right(flow, inner);
 }
 
 /* ---- open flows ----------------------------------------------------------------------------- */
@@ -122,8 +113,7 @@ static void finish_headers(struct join_flow *flow)
         ((struct ip6_header *)(void *)first->packet)->payload_len =
             htons((uint16_t)(flow->len - IP6_HEADER));
     }
-    uint16_t pseudo =
-        sum_fold(sum_fold(inner_pseudo_sum(first, first->protocol)) + sum_of_u16(left));
+    uint16_t pseudo = sum_fold(flow->pseudo + sum_of_u16(left));
     flow->frame = (struct frame){.flags = FRAME_NEEDS_CHECKSUM,
                                  .head_len = (uint16_t)flow->head,
                                  .piece = (uint16_t)flow->piece,
@@ -174,6 +164,7 @@ static void open_flow(struct join_flow *flow, const struct inner *inner, uint32_
     flow->len = inner->len;
     flow->count = 1;
     flow->push = false;
+    flow->pseudo = sum_fold(inner_pseudo_sum(inner, inner->protocol));
     flow->iov[1] = (struct iovec){.iov_base = inner->packet, .iov_len = inner->len};
     if (inner->protocol == PROTO_TCP)
         flow->next_sequence = ntohl(tcp_of(inner)->sequence) + flow->piece;
@@ -199,7 +190,8 @@ static void append(struct joiner *joiner, struct join_flow *flow, const struct i
 static struct join_flow *find_flow(struct joiner *joiner, const struct inner *inner)
 {
     for (size_t i = 0; i < JOIN_FLOWS; i++) {
-        if (same_flow(&joiner->flows[i], inner))
+        const struct inner *first = &joiner->flows[i].first;
+        if (first->packet && inner_same_flow(first, inner))
             return &joiner->flows[i];
     }
     return NULL;

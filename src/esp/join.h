@@ -15,6 +15,7 @@ struct join_flow {
     uint32_t len;       /* octets of the whole super-packet so far */
     uint32_t next_sequence;
     uint16_t next_id, count;
+    uint16_t pseudo; /* sum of the pseudo header without the length */
     bool push;
     struct frame frame;
     struct iovec iov[1 + JOIN_PIECES];

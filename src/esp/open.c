@@ -21,7 +21,9 @@ struct esp_in {
     struct aead_engine *engine;
     struct joiner joiner;
     uint16_t worker, count;
-    struct sa *last;      /* of the packet before: mostly the same again */
+    struct sa *last;   /* of the packet before: mostly the same again */
+    struct sa *fit_sa; /* of the last packet that belonged to its SA, and that packet */
+    struct inner fit;
     struct arrival heard; /* the last that heard() looked at: SA and run */
     time_us now;
     struct aead_op ops[AEAD_BATCH];
@@ -203,6 +205,8 @@ static bool read_trailer(struct esp_in *in, const struct aead_op *op, uint8_t *n
 /* Inner addresses must be what the SA was made for (RFC 4301 section 5.2 step 4). */
 static bool belongs(struct esp_in *in, struct sa *sa, const struct inner *inner)
 {
+    if (in->fit_sa == sa && inner_same_flow(&in->fit, inner))
+        return true;
     if (!selectors_match(sa->remote_ts, sa->remote_count, inner->family, inner_source(inner), inner,
                          inner->source_port)) {
         note(&in->counters->drop_in_source, 1);
@@ -214,6 +218,8 @@ static bool belongs(struct esp_in *in, struct sa *sa, const struct inner *inner)
         note(&in->counters->drop_in_destination, 1);
         return false;
     }
+    in->fit_sa = sa;
+    in->fit = *inner;
     return true;
 }
 
@@ -287,6 +293,7 @@ void esp_in_receive(struct esp_in *in, struct esp_datagrams *datagrams, size_t c
     in->now = now;
     in->last = NULL;
     in->heard.sa = NULL;
+    in->fit_sa = NULL;
     for (size_t i = 0; i < count; i++) {
         const struct esp_datagrams *d = &datagrams[i];
         uint32_t stride = d->stride == 0 ? d->len : d->stride;

@@ -2,6 +2,7 @@
 #include "run/monitor.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 static const char *const kinds[] = {
@@ -39,6 +40,23 @@ static void log_established(const struct ike_event *event, const char *who, cons
              (unsigned long long)event->tunnel);
 }
 
+static bool begins_with(const char *text, const char *head)
+{
+    return head[0] && strncmp(text, head, strlen(head)) == 0;
+}
+
+/* Many of the engine's sentences begin with the address already. */
+static void log_failed(const struct ike_event *event, const char *who, const char *where)
+{
+    const char *text = sentence(event);
+    if (begins_with(text, who))
+        log_warn("%s", text);
+    else if (!where[0] || begins_with(text, where))
+        log_warn("%s: %s", who, text);
+    else
+        log_warn("%s at %s: %s", who, where, text);
+}
+
 void words_log(const struct monitor *m, const struct ike_event *event)
 {
     char id[IDENTITY_TEXT], endpoint[ADDR_TEXT];
@@ -51,7 +69,7 @@ void words_log(const struct monitor *m, const struct ike_event *event)
         log_established(event, who, where);
         break;
     case IKE_EVENT_FAILED:
-        log_warn("%s%s%s: %s", who, where[0] ? " at " : "", where, sentence(event));
+        log_failed(event, who, where);
         break;
     case IKE_EVENT_REFUSED:
         log_warn("refused %s at %s: %s", who, where, sentence(event));

@@ -394,6 +394,16 @@ stream_end()
     STREAM=$(tail -q -n 1 "$(logfile "$1-recv")" "$(logfile "$1-send")" | paste -sd' ')
 }
 
+# What the kernels of all hosts dropped for want of buffer space, since they exist.
+lab_drops()
+{
+    local name
+    for name in "${!HOST_PID[@]}"; do
+        at "$name" awk -v name="$name" '/^Udp: [0-9]/ && $6 {printf " %s dropped %s", name, $6}' /proc/net/snmp
+        at "$name" awk -v name="$name" '/^Udp6RcvbufErrors/ && $2 {printf " %s dropped %s (IPv6)", name, $2}' /proc/net/snmp6
+    done
+}
+
 # stream_intact LABEL NAME: ends the stream; passes when every packet arrived once.
 stream_intact()
 {
@@ -401,7 +411,7 @@ stream_intact()
     case $STREAM in
     '' | *'received 0 '*) fail "$2" "${STREAM:-no stream}" ;;
     *' lost 0 duplicated 0 '*) pass "$2" ;;
-    *) fail "$2" "$STREAM" ;;
+    *) fail "$2" "$STREAM$(lab_drops)" ;;
     esac
 }
 

@@ -83,6 +83,21 @@ static void lengths_are_closed_later(void **state)
     assert_true(w.bad);
 }
 
+/* One flipped bit anywhere, at every length. */
+static void secrets_compare_whole(void **state)
+{
+    (void)state;
+    uint8_t a[40] = {7}, b[40] = {7};
+    for (size_t len = 0; len <= sizeof(a); len++) {
+        assert_true(secret_equal(a, b, len));
+        for (size_t bit = 0; bit < 8 * sizeof(a); bit++) {
+            b[bit / 8] ^= (uint8_t)(1 << bit % 8);
+            assert_int_equal(secret_equal(a, b, len), bit >= 8 * len);
+            b[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -90,6 +105,7 @@ int main(void)
         cmocka_unit_test(failure_is_sticky),
         cmocka_unit_test(writes_within_its_bounds),
         cmocka_unit_test(lengths_are_closed_later),
+        cmocka_unit_test(secrets_compare_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -318,7 +318,7 @@ int verb_up(const struct use *use)
 {
     struct place place = {0};
     char host[256];
-    time_t seconds;
+    time_t seconds = 0;
     int code = need_root(use);
     if (code || (code = read_timeout(use, &seconds)))
         return code;

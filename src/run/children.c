@@ -390,11 +390,9 @@ static void network(struct monitor *m, const struct ipc_message *message)
         int result = net_apply_up(&m->net, &message->net, why);
         if (result)
             log_error("the tunnel stands, but %s", why[0] ? why : err_sentence(result));
-    } else if (m->conf->gateway) {
+    } else {
         net_apply_down(&m->net, message->net.tunnel);
     }
-    /* A client keeps addresses and routes until it is told to stop: while it connects again,
-     * nothing may leave beside the tunnel. */
 }
 
 static void take(struct monitor *m, enum run_role role)

@@ -236,10 +236,8 @@ static bool same_need(const struct ike_net *a, const struct ike_net *b)
 
 static int client_up(struct net_apply *net, const struct ike_net *wanted, char why[static NET_WHY])
 {
-    if (net->up && same_need(&net->applied, wanted)) {
-        net->applied.tunnel = wanted->tunnel; /* the tunnel that came back keeps everything */
-        return 0;
-    }
+    if (net->up && same_need(&net->applied, wanted))
+        return 0; /* the tunnel that came back keeps everything */
     if (net->up)
         client_down(net);
     int result = addresses_up(net, wanted, why);
@@ -271,8 +269,6 @@ void net_apply_down(struct net_apply *net, uint64_t tunnel)
 {
     if (net->conf->gateway)
         gateway_down(net, tunnel);
-    else if (net->up && net->applied.tunnel == tunnel)
-        client_down(net);
 }
 
 /* Addresses and routes of a gateway go with its device. */

@@ -24,8 +24,9 @@ struct prefix {
     uint8_t bits;
 };
 
-/* A range of addresses, one protocol (0 = any) and a range of ports (0-65535 = any; ICMP:
- * type<<8|code). */
+/* A range of addresses, one protocol (0 = any) and a range of ports. 0-65535 is any; 65535-0 is
+ * OPAQUE: packets whose ports do not show, such as later fragments. Of ICMP the upper octet is the
+ * type and the lower one the code; of the Mobility Header the upper one is the type. */
 struct selector {
     struct ip low, high;
     uint8_t protocol;
@@ -65,6 +66,8 @@ struct ip prefix_last(const struct prefix *p);
 struct selector selector_from_prefix(const struct prefix *p);
 struct selector selector_from_ip(const struct ip *ip);
 struct selector selector_any(uint8_t family);
+bool selector_is_opaque(const struct selector *s);
+bool selector_any_port(const struct selector *s);
 bool selector_equal(const struct selector *a, const struct selector *b);
 bool selector_is_subset(const struct selector *inner, const struct selector *outer);
 /* The common part of a and b; false when there is none. RFC 7296 section 2.9. */
@@ -73,7 +76,9 @@ bool selector_matches(const struct selector *s, const struct ip *ip, uint8_t pro
                       uint16_t port);
 /* The smallest prefix when the range is exactly one, else false. */
 bool selector_to_prefix(const struct selector *s, struct prefix *out);
-const char *selector_print(const struct selector *s,
-                           char text[static SELECTOR_TEXT]); /* 10.0.0.0/8 or a-b[udp/53] */
+/* 10.0.0.0/8, 10.0.0.5-10.0.0.9[udp/5000-5010], fd00::/8[tcp], 10.0.0.0/8[icmp/8] (a type; 3.4 is a
+ * type and a code), 10.0.0.1[udp/opaque]. What one prints the other reads. */
+const char *selector_print(const struct selector *s, char text[static SELECTOR_TEXT]);
+bool selector_parse(const char *text, struct selector *out);
 
 #endif

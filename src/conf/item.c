@@ -45,8 +45,19 @@ void item_selector(struct parser *p, const struct option *o, void *to, char *val
 {
     struct prefix prefix;
     (void)o;
-    if (read_prefix(p, value, &prefix))
-        *(struct selector *)to = selector_from_prefix(&prefix);
+    if (selector_parse(value, to))
+        return;
+    char *upper = strchr(value, '[');
+    if (!upper) {
+        (void)read_prefix(p, value, &prefix); /* says what is wrong */
+        return;
+    }
+    *upper = 0;
+    if (!read_prefix(p, value, &prefix))
+        return;
+    *upper = '[';
+    parser_fault(p, upper, "write for example [tcp/443], [udp/5000-5010], [icmp/8] or [47]",
+                 "this is no protocol with ports");
 }
 
 void item_ip(struct parser *p, const struct option *o, void *to, char *value)

@@ -48,6 +48,12 @@ static void read_ports(struct inner *in)
             return;
         in->source_port = in->destination_port = be16(at);
         in->has_ports = true;
+        return;
+    case PROTO_MOBILITY: /* its type stands in the upper octet (RFC 7296 3.13.1) */
+        if (left < 3)
+            return;
+        in->source_port = in->destination_port = (uint16_t)(at[2] << 8);
+        in->has_ports = true;
     }
 }
 
@@ -157,7 +163,9 @@ static bool port_fits(const struct selector *s, const struct inner *inner, uint1
 {
     if (s->port_low == 0 && s->port_high == UINT16_MAX)
         return true;
-    return inner->has_ports && port >= s->port_low && port <= s->port_high;
+    if (!inner->has_ports)
+        return selector_is_opaque(s);
+    return port >= s->port_low && port <= s->port_high;
 }
 
 bool selectors_match(const struct selector *list, size_t count, uint8_t family,

@@ -23,6 +23,7 @@ enum {
     PROTO_ICMP6 = 58,
     PROTO_NONE = 59,
     PROTO_OPTIONS = 60,
+    PROTO_MOBILITY = 135,
     IP4_HEADER = 20,
     IP6_HEADER = 40,
     TCP_HEADER = 20,

@@ -130,8 +130,9 @@ int create_choose_child(struct ike_engine *e, struct sa *sa, const struct wire_c
         return notify;
     if (read_ts(e, chain, &count_i, &count_r) < 0 || read_spi(&e->picked, &spi_out) < 0)
         return NOTIFY_INVALID_SYNTAX;
+    e->ts_left_out = false;
     size_t n = policy_remote(e, sa, policy);
-    size_t remote_count = narrow(e->ts_i, (size_t)count_i, policy, n, remote);
+    size_t remote_count = narrow(e->ts_i, (size_t)count_i, policy, n, remote, &e->ts_left_out);
     if (remote_count == 0) {
         if (n == 0)
             explain(e, "the peer asked for no inner address and no networks are configured for it; "
@@ -141,7 +142,7 @@ int create_choose_child(struct ike_engine *e, struct sa *sa, const struct wire_c
         return NOTIFY_TS_UNACCEPTABLE;
     }
     n = policy_local(e, sa, policy);
-    size_t local_count = narrow(e->ts_r, (size_t)count_r, policy, n, local);
+    size_t local_count = narrow(e->ts_r, (size_t)count_r, policy, n, local, &e->ts_left_out);
     if (local_count == 0) {
         explain_ts(e, e->ts_r, (size_t)count_r, policy, n);
         return NOTIFY_TS_UNACCEPTABLE;
@@ -170,6 +171,8 @@ void create_put_child(struct ike_engine *e, const struct child *c, const struct 
         put_negotiation(b, n);
     wire_put_ts(b, PAYLOAD_TSi, c->selectors + c->local_count, c->remote_count);
     wire_put_ts(b, PAYLOAD_TSr, c->selectors, c->local_count);
+    if (e->ts_left_out)
+        wire_put_notify(b, NOTIFY_ADDITIONAL_TS_POSSIBLE, (struct bytes){0});
 }
 
 static bool all_inside(const struct selector *answer, size_t count, const struct selector *offer,
@@ -195,6 +198,7 @@ static int accept_ts(struct ike_engine *e, struct sa *sa, struct child *c,
     struct selector offer_remote[CONF_SELECTORS];
     size_t ignored, offer_remote_count;
     int count_i, count_r;
+    bool left_out = false;
     if (read_ts(e, chain, &count_i, &count_r) < 0)
         return ERR_SYNTAX;
     offered_ts(e, sa, rekeyed, policy, &ignored, offer_remote, &offer_remote_count);
@@ -204,11 +208,11 @@ static int accept_ts(struct ike_engine *e, struct sa *sa, struct child *c,
         return ERR_TS;
     }
     size_t n = rekeyed ? 0 : policy_local(e, sa, policy);
-    size_t local_count =
-        rekeyed ? narrow(e->ts_i, (size_t)count_i, rekeyed->selectors, rekeyed->local_count, local)
-                : narrow(e->ts_i, (size_t)count_i, policy, n, local);
+    size_t local_count = rekeyed ? narrow(e->ts_i, (size_t)count_i, rekeyed->selectors,
+                                          rekeyed->local_count, local, &left_out)
+                                 : narrow(e->ts_i, (size_t)count_i, policy, n, local, &left_out);
     size_t remote_count =
-        narrow(e->ts_r, (size_t)count_r, offer_remote, offer_remote_count, remote);
+        narrow(e->ts_r, (size_t)count_r, offer_remote, offer_remote_count, remote, &left_out);
     if (local_count == 0 || remote_count == 0) {
         explain_ts(e, e->ts_i, (size_t)count_i, policy, n);
         return ERR_TS;

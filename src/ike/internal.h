@@ -263,6 +263,7 @@ struct ike_engine {
     struct wire_builder reply; /* the inside of the answer under construction */
     uint8_t notify_data[8];    /* of the notify a handler returns */
     uint8_t notify_len;
+    bool ts_left_out; /* of the child that is negotiated: the peer may ask for more in another */
     struct proposal offered[PROPOSALS_MAX], offer[CONF_PROPOSALS], picked;
     struct selector ts_i[WIRE_SELECTORS_MAX], ts_r[WIRE_SELECTORS_MAX];
     struct wire_config config;
@@ -447,9 +448,9 @@ uint16_t select_first_group(const struct proposal *proposals, size_t count);
 
 /* ---- narrow.c */
 /* Every offered selector cut with every one of the policy; at most CONF_SELECTORS, none inside
- * another. RFC 7296 2.9. */
+ * another. RFC 7296 2.9. *left_out becomes true when some did not fit. */
 size_t narrow(const struct selector *offered, size_t offered_count, const struct selector *policy,
-              size_t policy_count, struct selector out[static CONF_SELECTORS]);
+              size_t policy_count, struct selector out[static CONF_SELECTORS], bool *left_out);
 /* What this tunnel's policy allows on our side and on the peer's. */
 size_t policy_local(const struct ike_engine *e, const struct sa *sa,
                     struct selector out[static CONF_SELECTORS]);

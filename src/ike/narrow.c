@@ -2,30 +2,34 @@
 
 /* Traffic selectors (RFC 7296 2.9). */
 
-/* Keeps the list free of selectors that lie inside another. */
-static size_t keep(struct selector *out, size_t count, const struct selector *s)
+/* Keeps the list free of selectors that lie inside another. False when there was no room. */
+static bool keep(struct selector *out, size_t *count, const struct selector *s)
 {
     size_t n = 0;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < *count; i++)
         if (selector_is_subset(s, &out[i]))
-            return count;
-    for (size_t i = 0; i < count; i++)
+            return true;
+    for (size_t i = 0; i < *count; i++)
         if (!selector_is_subset(&out[i], s))
             out[n++] = out[i];
-    if (n < CONF_SELECTORS)
+    bool room = n < CONF_SELECTORS;
+    if (room)
         out[n++] = *s;
-    return n;
+    *count = n;
+    return room;
 }
 
+/* In the order in which they are offered: the first one is that of the packet for which the peer
+ * wants the SA, and must be among those that are kept. */
 size_t narrow(const struct selector *offered, size_t offered_count, const struct selector *policy,
-              size_t policy_count, struct selector out[static CONF_SELECTORS])
+              size_t policy_count, struct selector out[static CONF_SELECTORS], bool *left_out)
 {
     size_t n = 0;
     struct selector common;
     for (size_t i = 0; i < offered_count; i++)
         for (size_t j = 0; j < policy_count; j++)
-            if (selector_intersect(&offered[i], &policy[j], &common))
-                n = keep(out, n, &common);
+            if (selector_intersect(&offered[i], &policy[j], &common) && !keep(out, &n, &common))
+                *left_out = true;
     return n;
 }
 

@@ -10,12 +10,6 @@ static struct ip read_ip(struct reader *r, uint8_t family)
     return ip_from_octets(family, octets);
 }
 
-/* OPAQUE: "the port is not known" (65535 to 0); no packet that we see can match it. */
-static bool is_opaque(const struct selector *s)
-{
-    return s->port_low == UINT16_MAX && s->port_high == 0;
-}
-
 /* One selector; *keep says whether it is of a kind we know. Failure shows in r->bad. */
 static struct selector read_selector(struct reader *r, bool *keep)
 {
@@ -33,9 +27,8 @@ static struct selector read_selector(struct reader *r, bool *keep)
     s.port_high = reader_u16(&in);
     s.low = read_ip(&in, family);
     s.high = read_ip(&in, family);
-    *keep = !is_opaque(&s);
     if (!reader_done(&in) || ip_compare(&s.low, &s.high) > 0 ||
-        (s.port_low > s.port_high && !is_opaque(&s)))
+        (s.port_low > s.port_high && !selector_is_opaque(&s)))
         r->bad = true;
     return s;
 }

@@ -108,6 +108,77 @@ static void ranges_become_prefixes_only_when_they_are(void **state)
     }
 }
 
+static void selectors_have_words(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *print; /* print NULL: refused */
+        uint8_t protocol;
+        uint16_t low, high;
+    } cases[] = {
+        {"10.0.0.0/8", "10.0.0.0/8", 0, 0, 65535},
+        {"10.0.0.5", "10.0.0.5/32", 0, 0, 65535},
+        {"10.0.0.5-10.0.0.9", "10.0.0.5-10.0.0.9", 0, 0, 65535},
+        {"10.0.0.0/8[tcp]", "10.0.0.0/8[tcp]", 6, 0, 65535},
+        {"10.0.0.0/8[6/443]", "10.0.0.0/8[tcp/443]", 6, 443, 443},
+        {"fd00::/8[udp/5000-5010]", "fd00::/8[udp/5000-5010]", 17, 5000, 5010},
+        {"10.0.0.0-10.0.0.2[udp/0-65535]", "10.0.0.0-10.0.0.2[udp]", 17, 0, 65535},
+        {"10.0.0.0/8[icmp]", "10.0.0.0/8[icmp]", 1, 0, 65535},
+        {"10.0.0.0/8[icmp/8]", "10.0.0.0/8[icmp/8]", 1, 0x800, 0x8ff},
+        {"10.0.0.0/8[icmp/3.4]", "10.0.0.0/8[icmp/3.4]", 1, 0x304, 0x304},
+        {"fd00::/8[icmp6/128-129]", "fd00::/8[icmp6/128-129]", 58, 0x8000, 0x81ff},
+        {"10.0.0.1[tcp/opaque]", "10.0.0.1/32[tcp/opaque]", 6, 65535, 0},
+        {"10.0.0.1[gre]", "10.0.0.1/32[gre]", 47, 0, 65535},
+        {"10.0.0.1[200]", "10.0.0.1/32[200]", 200, 0, 65535},
+        {"10.0.0.1[0]", NULL, 0, 0, 0},
+        {"10.0.0.1[256]", NULL, 0, 0, 0},
+        {"10.0.0.1[gre/5]", NULL, 0, 0, 0},
+        {"10.0.0.1[tcp/65536]", NULL, 0, 0, 0},
+        {"10.0.0.1[tcp/9-8]", NULL, 0, 0, 0},
+        {"10.0.0.1[tcp/1.2]", NULL, 0, 0, 0},
+        {"10.0.0.1[icmp/256]", NULL, 0, 0, 0},
+        {"10.0.0.1[icmp/3.256]", NULL, 0, 0, 0},
+        {"10.0.0.1[]", NULL, 0, 0, 0},
+        {"10.0.0.1[tcp", NULL, 0, 0, 0},
+        {"10.0.0.1[tcp/]", NULL, 0, 0, 0},
+        {"10.0.0.1[", NULL, 0, 0, 0},
+        {"[tcp]", NULL, 0, 0, 0},
+        {"10.0.0.9-10.0.0.5", NULL, 0, 0, 0},
+        {"10.0.0.9-fd00::1", NULL, 0, 0, 0},
+        {"10.0.0.1/8", NULL, 0, 0, 0},
+        {"", NULL, 0, 0, 0},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct selector s, again;
+        char text[SELECTOR_TEXT];
+        if (selector_parse(cases[i].text, &s) != (cases[i].print != NULL))
+            fail_msg("%s", cases[i].text);
+        if (!cases[i].print)
+            continue;
+        assert_int_equal(s.protocol, cases[i].protocol);
+        assert_int_equal(s.port_low, cases[i].low);
+        assert_int_equal(s.port_high, cases[i].high);
+        assert_string_equal(selector_print(&s, text), cases[i].print);
+        assert_true(selector_parse(text, &again) && selector_equal(&s, &again));
+    }
+}
+
+/* RFC 4301 4.4.1.1: ANY holds OPAQUE, a range of ports does not. */
+static void opaque_ports_are_in_any(void **state)
+{
+    (void)state;
+    struct selector any, opaque, range, out;
+    assert_true(selector_parse("10.0.0.0/8[tcp]", &any));
+    assert_true(selector_parse("10.0.0.1[tcp/opaque]", &opaque));
+    assert_true(selector_parse("10.0.0.0/8[tcp/1-65535]", &range));
+    assert_true(selector_intersect(&any, &opaque, &out) && selector_equal(&out, &opaque));
+    assert_true(selector_intersect(&opaque, &opaque, &out) && selector_is_opaque(&out));
+    assert_true(selector_is_subset(&opaque, &any));
+    assert_false(selector_is_subset(&any, &opaque));
+    assert_false(selector_intersect(&range, &opaque, &out));
+    assert_false(selector_intersect(&opaque, &range, &out));
+}
+
 static void addresses_count_upwards(void **state)
 {
     (void)state;
@@ -172,6 +243,8 @@ int main(void)
         cmocka_unit_test(prefixes_parse_or_are_refused),
         cmocka_unit_test(endpoints_parse_or_are_refused),
         cmocka_unit_test(selectors_intersect),
+        cmocka_unit_test(selectors_have_words),
+        cmocka_unit_test(opaque_ports_are_in_any),
         cmocka_unit_test(ranges_become_prefixes_only_when_they_are),
         cmocka_unit_test(addresses_count_upwards),
         cmocka_unit_test(identities_have_the_type_they_look_like),

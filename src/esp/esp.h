@@ -91,11 +91,14 @@ enum esp_fact_kind {
                        SA) */
     ESP_FACT_SENT,  /* outbound traffic since the last such fact, nothing heard meanwhile */
     ESP_FACT_UNKNOWN_SPI,
+    ESP_FACT_STRAYED, /* an authentic packet was not for its SA (RFC 4301 5.2 step 4) */
 };
+enum { ESP_STRAY_MAX = 48 };
 struct esp_fact {
     uint32_t kind;
     uint32_t spi_in;
     uint64_t tunnel;
+    uint8_t stray_len, stray[ESP_STRAY_MAX]; /* STRAYED: how the packet begins */
     struct endpoint remote; /* where an authentic packet came from, when it differs from the SA's
                                (RFC 7296 2.23) */
 };

@@ -50,6 +50,7 @@ struct spd_node {
     struct sa *sa;
     uint64_t high, low; /* the prefix, left-aligned, as numbers */
     uint8_t family, bits;
+    uint8_t rank; /* with protocol or ports: before those that take everything */
 };
 
 enum sa_flag {
@@ -113,7 +114,7 @@ struct side {
     _Alignas(
         64) _Atomic uint64_t epoch; /* the plane's epoch at the last quiet point, SIDE_ASLEEP */
     struct esp_counters counters;
-    struct letter unknown, moved;
+    struct letter unknown, moved, strayed;
 };
 #define SIDE_ASLEEP UINT64_MAX
 

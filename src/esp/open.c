@@ -202,6 +202,17 @@ static bool read_trailer(struct esp_in *in, const struct aead_op *op, uint8_t *n
     return good;
 }
 
+/* The peer's policy is not ours: it should know (RFC 4301 section 5.2, RFC 7296 1.4). */
+static void strayed(struct esp_in *in, const struct sa *sa, const struct inner *inner)
+{
+    struct esp_fact fact = {.kind = ESP_FACT_STRAYED, .spi_in = sa->spi_in, .tunnel = sa->tunnel};
+    if (atomic_load_explicit(&in->side->strayed.full, memory_order_relaxed))
+        return;
+    fact.stray_len = (uint8_t)(inner->len < ESP_STRAY_MAX ? inner->len : ESP_STRAY_MAX);
+    memcpy(fact.stray, inner->packet, fact.stray_len);
+    letter_post(&in->side->strayed, &fact);
+}
+
 /* Inner addresses must be what the SA was made for (RFC 4301 section 5.2 step 4). */
 static bool belongs(struct esp_in *in, struct sa *sa, const struct inner *inner)
 {
@@ -211,11 +222,13 @@ static bool belongs(struct esp_in *in, struct sa *sa, const struct inner *inner)
                          inner->source_port)) {
         note(&in->counters->drop_in_source, 1);
         note(&sa->drop_source, 1);
+        strayed(in, sa, inner);
         return false;
     }
     if (!selectors_match(sa->local_ts, sa->local_count, inner->family, inner_destination(inner),
                          inner, inner->destination_port)) {
         note(&in->counters->drop_in_destination, 1);
+        strayed(in, sa, inner);
         return false;
     }
     in->fit_sa = sa;

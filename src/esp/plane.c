@@ -314,7 +314,8 @@ static uint32_t fact_kind(uint32_t say)
 bool esp_next_fact(struct esp_plane *plane, struct esp_fact *out)
 {
     for (size_t i = 0; i < plane->side_count; i++) {
-        if (fetch(&plane->sides[i].moved, out) || fetch(&plane->sides[i].unknown, out))
+        struct side *side = &plane->sides[i];
+        if (fetch(&side->moved, out) || fetch(&side->unknown, out) || fetch(&side->strayed, out))
             return true;
     }
     while (plane->fact_cursor) {

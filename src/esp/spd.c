@@ -1,6 +1,8 @@
 /* Destinations to outbound SAs: a hash of prefixes, searched from the longest length in use to the
  * shortest. A selector that is not a prefix stands under the smallest prefix around it; whether it
- * really covers the packet is asked of the SA's selectors anyway. A chain has the newest first. */
+ * really covers the packet is asked of the SA's selectors anyway. A chain has those with ports
+ * first, then those with a protocol, then the others, and of each kind the newest first: two SAs
+ * for the same network share it by what they name, not by which was rekeyed last. */
 #include <arpa/inet.h>
 #include <string.h>
 
@@ -135,6 +137,7 @@ static void fill_node(struct spd_node *node, struct sa *sa, const struct selecto
     node->bits = (uint8_t)bits;
     node->high = key.high;
     node->low = key.low;
+    node->rank = !selector_any_port(s) ? 2 : s->protocol != 0;
 }
 
 static bool node_equal(const struct spd_node *a, const struct spd_node *b)
@@ -147,11 +150,13 @@ void spd_link(struct esp_plane *plane, struct sa *sa)
     for (size_t i = 0; i < sa->remote_count; i++) {
         struct spd_node *node = &sa->nodes[i];
         fill_node(node, sa, &sa->remote_ts[i]);
-        struct spd_node *_Atomic *head =
+        struct spd_node *_Atomic *link =
             chain_of(plane, node->family, node->bits, (struct key){node->high, node->low});
-        atomic_store_explicit(&node->next, atomic_load_explicit(head, memory_order_relaxed),
-                              memory_order_relaxed);
-        atomic_store_explicit(head, node, memory_order_release);
+        struct spd_node *at;
+        while ((at = atomic_load_explicit(link, memory_order_relaxed)) && at->rank > node->rank)
+            link = &at->next;
+        atomic_store_explicit(&node->next, at, memory_order_relaxed);
+        atomic_store_explicit(link, node, memory_order_release);
         use_length(plane, node, true);
     }
     sa->linked_out = true;

@@ -67,6 +67,8 @@ struct conf_tunnel {
     bool unique; /* gateway: a new IKE SA of an identity that sent INITIAL_CONTACT replaces the old
                     ones */
     uint32_t max_tunnels; /* IKE SAs, half-open ones included */
+    uint32_t handshakes;  /* gateway, under load: new ones a second of one address; 0 = no limit */
+    uint32_t ban; /* gateway: seconds that who failed to authenticate waits at most; 0 = never */
 };
 
 /* One peer a gateway knows by name: [client NAME]. */

@@ -60,6 +60,11 @@ const struct option option_table[] = {
     {G, .section = "gateway", .key = "max-tunnels", .set = set_number, TUNNEL(max_tunnels),
      .low = 1, .high = 1000000, .fallback = "20000",
      .help = "At most so many connections, those being set up included."},
+    {G, .section = "gateway", .key = "handshakes", .set = set_number, TUNNEL(handshakes), .low = 1,
+     .high = 1000000, .zero = "none", .fallback = "20",
+     .help =
+         "New connections a second that one address (/32 or /64) may begin while it has several "
+         "under way or many others do; none: as many as it likes."},
     {G, .section = "gateway", .key = "run-dir", .set = set_path, FIELD(run_dir),
      .example = "/run/shrike", .help = "Folder of the control socket."},
     {G, .section = "gateway", .key = "user-ids", .set = set_number, SIZED(uid_base), .low = 1000,
@@ -129,6 +134,10 @@ const struct option option_table[] = {
      .help = "Is a certificate of `ca` enough, without a [client] section for its identity?"},
     {G, .section = "auth", .key = "unique", .set = set_yes, FIELD(tunnel.unique), .fallback = "yes",
      .help = "A client that comes again replaces its old connection."},
+    {G, .section = "auth", .key = "ban", .set = set_duration, TUNNEL(ban), .low = 5, .high = 86400,
+     .zero = "never", .fallback = "10m",
+     .help = "An address (/32 or /64) that fails to authenticate again and again has to wait, at "
+             "each failure 5 s longer, at most so long; never: no wait."},
 
     /* ---- traffic ---- */
     {C, .section = "traffic", .key = "send",

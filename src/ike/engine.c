@@ -1,7 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ike/internal.h"
+#include "ike/gate.h"
 
 /* The face of the engine: its life, the entries, time, and the look inside. */
 
@@ -30,7 +30,8 @@ static int set_up(struct ike_engine *e)
     slab_init(&e->handshake_slab, sizeof(struct handshake), tunnels);
     slab_init(&e->creation_slab, sizeof(struct creation), tunnels);
     timer_heap_init(&e->timers);
-    e->half_open_limit = tunnels < 2000 ? tunnels / 2 + 1 : 1000; /* room for those who finish */
+    if (!e->conf->initiator && gate_open(e, tunnels) < 0)
+        return ERR_MEMORY;
     const struct random *random = e->setup.random;
     if (map_init(&e->sas, sas, random) < 0 || map_init(&e->half_open, sas, random) < 0 ||
         map_init(&e->tunnels, tunnels, random) < 0 ||
@@ -87,6 +88,7 @@ void ike_free(struct ike_engine *e)
     slab_free(&e->handshake_slab);
     slab_free(&e->creation_slab);
     timer_heap_free(&e->timers);
+    gate_free(e);
     auth_cache_free(e->certs);
     aead_engine_free(e->aead_engine);
     free(e->aead);
@@ -203,12 +205,14 @@ void ike_tick(struct ike_engine *e, time_us now)
         else
             duty(e, timer->owner);
     }
+    gate_tick(e, TICK_TIMERS);
     engine_end(e);
 }
 
 time_us ike_deadline(const struct ike_engine *e)
 {
-    return timer_next(&e->timers);
+    time_us timers = timer_next(&e->timers), gate = gate_deadline(e);
+    return timers < gate ? timers : gate;
 }
 
 /* ---- the look inside */
@@ -280,6 +284,6 @@ void ike_usage(const struct ike_engine *e, struct ike_usage *out)
                               .children = e->children.used,
                               .messages = e->message_count - queue_spent_messages(e),
                               .timers = e->timer_count,
-                              .half_open = e->half_open_count,
+                              .half_open = gate_half_open(e),
                               .actions = e->action_count};
 }

@@ -32,7 +32,8 @@
  * again (2.25).
  *
  * Memory is bounded: SAs come from slabs sized by conf_tunnel.max_tunnels; half-open ones have a
- * limit of their own, and from half of it on strangers must show a cookie (2.6). The queue of
+ * limit of their own, and gate.h says what strangers must show before they get such a place (2.6,
+ * RFC 8019). The queue of
  * actions is bounded by what one call can produce. Stored requests and replies are one exact-size
  * block each. An idle tunnel with one child takes about 1.5 kB.
  */
@@ -289,6 +290,11 @@ void ike_walk(const struct ike_engine *engine,
     X(drop_version, "another major version")                                                       \
     X(drop_unknown_spi, "no SA with these SPIs")                                                   \
     X(drop_half_open, "too many half-open SAs")                                                    \
+    X(drop_rate, "new connections of one source came too often")                                   \
+    X(drop_banned, "sources that failed to authenticate and must wait")                            \
+    X(drop_puzzle, "puzzles left unsolved, with no place to spare")                                \
+    X(cookies_asked, "first requests answered with a cookie")                                      \
+    X(puzzles_asked, "and with a puzzle")                                                          \
     X(drop_message_id, "message ID outside the window")                                            \
     X(drop_integrity, "integrity check failed")                                                    \
     X(drop_rule, "no rule allows this message in this state")                                      \

@@ -1,7 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ike/internal.h"
+#include "ike/gate.h"
 
 /* IKE_AUTH (RFC 7296 1.2, 2.15 to 2.21.2), both roles, with the first child SA. */
 
@@ -173,6 +173,7 @@ int auth_request(struct ike_engine *e, struct sa *sa, const struct input *in)
 {
     struct handshake *h = sa->handshake;
     path_settle(e, sa, &in->path);
+    gate_heard(e, sa);
     sa_set_state(e, sa, IKE_STATE_AUTH_ASKED);
     proof_own_identity(e, sa, in->inner, &h->own);
     int err = proof_check(e, sa, in->inner, CERT_FOR_CLIENT);

@@ -1,6 +1,6 @@
 #include <string.h>
 
-#include "ike/internal.h"
+#include "ike/gate.h"
 
 /* IKE_SA_INIT (RFC 7296 1.2), both roles. Nothing here is authenticated: an initiator believes an
  * answer only so far as to go on with it, and a responder makes state last. */
@@ -55,6 +55,7 @@ static struct message *build_request(struct ike_engine *e, const struct sa *sa)
     wire_begin(&b, e->out_buffer, AUTH_MESSAGE_MAX, &header);
     if (h->cookie_len > 0)
         wire_put_notify(&b, NOTIFY_COOKIE, (struct bytes){h->cookie, h->cookie_len});
+    puzzle_put_solution(h, &b);
     wire_put_sa(&b, e->offer, count);
     put_negotiation(&b, &h->n);
     path_put_detection(e, &b, sa->spi_own, 0, &sa->path);
@@ -209,6 +210,7 @@ int init_response(struct ike_engine *e, struct sa *sa, const struct input *in)
     }
     struct handshake *h = sa->handshake;
     h->early_error = 0;
+    puzzle_free(h);
     h->response = response;
     e->done = window_close(e, sa);
     read_hashes(sa, in->outer);
@@ -333,39 +335,6 @@ static void tell_full(struct ike_engine *e, const struct input *in)
                             e->conf->max_tunnels));
 }
 
-/* Who may have an address of IPv6 may have its /64. */
-static uint16_t source_of(const struct ike_engine *e, const struct ip *ip)
-{
-    size_t len = ip->family == 6 ? 8 : ip_len(ip);
-    return (uint16_t)(map_hash_bytes(&e->half_open, ip->octets, len) % HALF_OPEN_SOURCES);
-}
-
-/* With half of the places taken, nobody gets one who has not shown that it can receive where it
- * says it is, and nobody more than an eighth: neither a forger of addresses nor a few real ones can
- * then keep the others out. Nothing is kept about who is asked, and no key exchange made. */
-static bool is_welcome(struct ike_engine *e, const struct input *in)
-{
-    struct exchange_values v;
-    uint8_t cookie[COOKIE_LEN];
-    if (e->half_open_count * 2 < e->half_open_limit)
-        return true;
-    if (init_values(in->outer, &v) < 0) {
-        e->counters.drop_malformed++;
-        return false;
-    }
-    e->counters.drop_half_open++;
-    if (!cookie_is_right(e, in, v.nonce)) {
-        cookie_make(e, in, v.nonce, cookie);
-        reply_plain(e, in, NOTIFY_COOKIE, (struct bytes){cookie, sizeof(cookie)});
-        return false;
-    }
-    if (e->half_open_count >= e->half_open_limit ||
-        e->half_open_from[source_of(e, &in->path.remote.ip)] > e->half_open_limit / 8)
-        return false;
-    e->counters.drop_half_open--;
-    return true;
-}
-
 static void open_half(struct ike_engine *e, const struct input *in, uint64_t key,
                       const struct exchange_values *v)
 {
@@ -389,14 +358,10 @@ static void open_half(struct ike_engine *e, const struct input *in, uint64_t key
     }
     path_detect(e, sa, in);
     sa_set_state(e, sa, IKE_STATE_INIT_DONE);
-    sa->half_open = true;
-    sa->source = source_of(e, &in->path.remote.ip);
-    e->half_open_from[sa->source]++;
-    e->half_open_count++;
+    gate_enter(e, sa, &in->path.remote.ip);
     sa->next_in = 1;
     sa->messages = 1;
     window_send(e, sa, &in->path, sa->handshake->response);
-    sa_arm(e, &sa->timer_out, e->now + HALF_OPEN_LIFE);
 }
 
 /* The same request again gets the same answer; another one under the same SPI gets none. */
@@ -463,6 +428,6 @@ void init_request(struct ike_engine *e, const struct input *in)
         reply_plain(e, in, NOTIFY_UNSUPPORTED_CRITICAL_PAYLOAD, (struct bytes){&unknown->type, 1});
         return;
     }
-    if (is_welcome(e, in))
+    if (gate_admits(e, in))
         choose(e, in, key);
 }

@@ -1,6 +1,6 @@
 #include <string.h>
 
-#include "ike/internal.h"
+#include "ike/gate.h"
 
 /* The way of a datagram whose SA is known: rules, window, protection, rules again, handler; then
  * the one place where a handler's result becomes an answer, an end or silence. */
@@ -34,6 +34,7 @@ void attempt_refused(struct ike_engine *e, struct sa *sa, int err, uint16_t noti
         window_answer(e, sa, m, &sa->path);
     if (sa->tunnel) {
         struct tunnel *t = sa->tunnel;
+        gate_failed(e, sa, err);
         refusal_budget(e, t, false);
         if (!t->peer && sa->handshake && sa->handshake->peer.type != IDENTITY_NONE &&
             tunnel_set_peer(e, t, &sa->handshake->peer) < 0)
@@ -140,6 +141,8 @@ static void request(struct ike_engine *e, struct sa *sa, struct input *in, const
         e->counters.drop_rule++;
         return;
     }
+    if (sa->handshake && gate_blocks(e, &sa->handshake->shown))
+        return; /* no guess before the wait is over */
     if (!open_sealed(e, sa, in))
         return;
     int result = read_inside(e, in, rule);

@@ -9,7 +9,8 @@
  *   sk       protection of messages
  *   init, ikeauth, create, rekey, info      one exchange each, both roles
  *   ask      questions to the keys process and their answers
- *   select, narrow, config, keymat, path, cookie, explain     one noun each
+ *   select, narrow, config, keymat, path, explain     one noun each
+ *   gate, source, cookie, puzzle      strangers, and what they may cost (gate.h)
  *
  * Memory of one established tunnel with one child is struct sa + struct tunnel + struct child + the
  * last reply + the selectors; all that only a handshake needs is in struct handshake and goes with
@@ -29,9 +30,7 @@ enum {
     TASKS_MAX = 12,
     COOKIE_RETRIES = 3,
     KE_RETRIES = 2,
-    TICK_TIMERS = 64,    /* timers handled by one ike_tick(): bounds the queue of actions */
-    COOKIE_LEN = 1 + 16, /* of ours: turn of the secret, hash */
-    HALF_OPEN_SOURCES = 1024,
+    TICK_TIMERS = 64, /* timers handled by one ike_tick(): bounds the queue of actions */
     CERT_CACHE = 256,
     CERTREQ_HASHES = 16,
     INNER_MAX = 16384, /* octets inside SK that we write */
@@ -42,7 +41,6 @@ enum {
 #define RETRANSMIT_CAP   (10 * TIME_SECOND)
 #define RETRANSMIT_TOTAL (60 * TIME_SECOND)
 #define ERROR_GRACE      (3 * TIME_SECOND)  /* after an unauthenticated error */
-#define HALF_OPEN_LIFE   (30 * TIME_SECOND) /* responder: until IKE_AUTH is through */
 #define ASK_LIFE         (30 * TIME_SECOND) /* the keys process must answer in this time */
 #define COOKIE_LIFE      (60 * TIME_SECOND) /* a secret makes cookies so long, and judges twice */
 #define LINGER           (30 * TIME_SECOND) /* a dead SA still repeats its last answer */
@@ -90,6 +88,11 @@ struct handshake {
     uint8_t peer_hashes; /* enum auth_hash bits */
     uint8_t cookie_len, cookie[WIRE_COOKIE_MAX];
     uint8_t cookie_count, ke_count;
+    struct puzzle *puzzle; /* of a responder under load, and its solution; puzzle.c */
+    /* Responder: the row of half-open SAs (gate.c). */
+    struct sa *row_before, *row_after;
+    bool in_row;
+    struct ip shown;      /* has shown that it receives, once IKE_AUTH is here */
     uint16_t group;       /* whose public value our request carries */
     uint16_t early_error; /* an unauthenticated notify: an explanation, not a fact */
     time_us early_end;    /* how long we wait for a better answer after it */
@@ -188,7 +191,7 @@ struct sa {
     struct child *children;
     struct handshake *handshake;
     uint64_t init_key; /* in engine->half_open */
-    uint16_t source;   /* in engine->half_open_from */
+    uint16_t network;  /* where the gate counts it */
     uint64_t ticket;   /* of the question that is open, 0 = none */
     struct timer timer_out, timer_duty;
     time_us created, last_heard, last_sent;
@@ -225,7 +228,9 @@ struct input {
     struct bytes inner_octets;
 };
 
-struct node; /* queue.c */
+struct node;   /* queue.c */
+struct puzzle; /* puzzle.c */
+struct gate;   /* gate.h */
 
 struct ike_engine {
     struct ike_setup setup;
@@ -242,10 +247,8 @@ struct ike_engine {
     size_t timer_count;
     struct ike_counters counters;
     uint64_t next_tunnel, next_ticket;
-    size_t half_open_count, half_open_limit, message_count, action_count;
-    uint16_t half_open_from[HALF_OPEN_SOURCES]; /* by hash of the address */
-    uint8_t cookie_secret[2][32], cookie_turn;
-    time_us cookie_since;
+    size_t message_count, action_count;
+    struct gate *gate; /* of a responder */
     struct node *queue_first, *queue_last, *spent;
     struct sa *grave, *linger_first, *linger_last;
     struct sa *woken; /* has inherited work in this call */
@@ -490,13 +493,6 @@ struct exchange_values {
     bool has_ke;
 };
 int init_values(const struct wire_chain *chain, struct exchange_values *out) MUST_USE;
-
-/* ---- cookie.c */
-bool cookie_answer(struct ike_engine *e, struct sa *sa, const struct input *in);
-/* Of a responder, which keeps nothing but two secrets. */
-void cookie_make(struct ike_engine *e, const struct input *in, struct bytes nonce,
-                 uint8_t out[static COOKIE_LEN]);
-bool cookie_is_right(struct ike_engine *e, const struct input *in, struct bytes nonce);
 
 /* ---- ask.c */
 int ask_open(struct ike_engine *e, struct sa *sa, uint32_t want) MUST_USE;

@@ -1,6 +1,6 @@
 #include <string.h>
 
-#include "ike/internal.h"
+#include "ike/gate.h"
 
 #define BIT(state) (1u << IKE_STATE_##state)
 
@@ -123,15 +123,12 @@ void handshake_free(struct ike_engine *e, struct sa *sa)
 {
     struct handshake *h = sa->handshake;
     ask_close(e, sa);
-    if (sa->half_open) {
-        sa->half_open = false;
-        e->half_open_from[sa->source]--;
-        e->half_open_count--;
-    }
+    gate_leave(e, sa);
     if (!h)
         return;
     sa->handshake = NULL;
     create_negotiation_free(&h->n);
+    puzzle_free(h);
     message_drop(e, &h->request);
     message_drop(e, &h->response);
     message_drop(e, &h->inner);

@@ -1,6 +1,6 @@
 #include <string.h>
 
-#include "ike/internal.h"
+#include "ike/gate.h"
 
 /* Message IDs and repetition (RFC 7296 2.1, 2.2, 2.3), window size 1 in both directions.
  *
@@ -121,8 +121,8 @@ static void repeat(struct ike_engine *e, struct sa *sa)
     sa_arm(e, &sa->timer_out, again < end ? again : end);
 }
 
-/* Also the reaper of half-open and lingering SAs, and of questions that nobody answers: one timer
- * says how long an SA may stay as it is. */
+/* Also the reaper of lingering SAs and of questions that nobody answers: one timer says how long an
+ * SA may stay as it is. Half-open ones stand in a row of their own (gate.c). */
 void window_timer(struct ike_engine *e, struct sa *sa)
 {
     if (sa->lingering) {
@@ -131,6 +131,10 @@ void window_timer(struct ike_engine *e, struct sa *sa)
     }
     if (!sa->out.request) {
         window_expired(e, sa);
+        return;
+    }
+    if (puzzle_is_under_way(sa)) {
+        puzzle_work(e, sa);
         return;
     }
     time_us end = sa->out.first_sent + RETRANSMIT_TOTAL;

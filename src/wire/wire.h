@@ -117,6 +117,7 @@ enum {
     X(QUICK_CRASH_DETECTION, 16419)                                                                \
     X(IKEV2_FRAGMENTATION_SUPPORTED, 16430)                                                        \
     X(SIGNATURE_HASH_ALGORITHMS, 16431)                                                            \
+    X(PUZZLE, 16434)                                                                               \
     X(USE_PPK, 16435)                                                                              \
     X(PPK_IDENTITY, 16436)                                                                         \
     X(NO_PPK_AUTH, 16437)                                                                          \

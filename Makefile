@@ -63,7 +63,7 @@ objects  = $(patsubst %.c,$(B)/%.o,$(wildcard src/$(1)/*.c))
 archive  = $(B)/lib/$(1).a
 archives = $(foreach f,$(1),$(call archive,$(f)))
 
-.PHONY: all clean test sim fuzz bench format format-check layers install
+.PHONY: all clean test sim sim-worlds sim-replay fuzz bench format format-check layers install
 .SECONDARY:
 all: $(B)/shrike $(B)/shrike-load
 
@@ -112,12 +112,22 @@ test: $(UNIT_TESTS)
 # test/sim: every .c that starts with test_ is a program; the others are the harness.
 SIM_HARNESS := $(patsubst %.c,$(B)/%.o,$(filter-out test/sim/test_%,$(wildcard test/sim/*.c)))
 SIM_TESTS   := $(patsubst %.c,$(B)/%,$(wildcard test/sim/test_*.c))
-SIM_ARCHIVES := $(call archives,ike $(BELOW_ike))
+SIM_ARCHIVES := $(call archives,ike store $(BELOW_ike))
 $(B)/test/sim/test_%: $(B)/test/sim/test_%.o $(SIM_HARNESS) $(SIM_ARCHIVES)
 	$(Q)$(CC) $(SANFLAGS) $(LINKHARD) $(filter %.o,$^) -Wl,--start-group $(SIM_ARCHIVES) -Wl,--end-group -lcmocka $(LIBS) -o $@
-SEEDS ?= 1000
-sim: $(SIM_TESTS)
-	@SEEDS=$(SEEDS) test/run-unit $(SIM_TESTS)
+# test/sim/worlds: random worlds, one a seed (doc/simulation.md).
+WORLDS := $(B)/test/sim/worlds/worlds
+$(WORLDS): $(patsubst %.c,$(B)/%.o,$(wildcard test/sim/worlds/*.c)) $(SIM_HARNESS) $(SIM_ARCHIVES)
+	$(Q)$(CC) $(SANFLAGS) $(LINKHARD) -Wl,--wrap=getrandom $(filter %.o,$^) -Wl,--start-group $(SIM_ARCHIVES) -Wl,--end-group -lcmocka $(LIBS) -o $@
+SEEDS ?= 2000
+SCENARIO_SEEDS ?= 300
+sim: $(SIM_TESTS) $(WORLDS)
+	@SEEDS=$(SCENARIO_SEEDS) test/run-unit $(SIM_TESTS)
+	@$(WORLDS) $(SEEDS)
+sim-worlds: $(WORLDS)
+	@$(WORLDS) $(SEEDS)
+sim-replay: $(WORLDS)
+	@SIM_SEED=$(SIM_SEED) $(WORLDS) 2>&1
 
 # Fuzz targets are whole-program builds by clang with libFuzzer, in a build folder of their own.
 SECONDS_EACH := $(if $(SECONDS),$(SECONDS),20)

@@ -320,12 +320,25 @@ int create_start(struct ike_engine *e, struct sa *sa, struct task task)
     return start_with(e, sa, task, wanted_group(e, sa), 0);
 }
 
+static bool has_successor(const struct child *c)
+{
+    for (const struct child *at = c->sa->children; at; at = at->next)
+        if (at != c && at->state == CHILD_UP && at->local_count == c->local_count &&
+            at->remote_count == c->remote_count &&
+            memcmp(at->selectors, c->selectors,
+                   (size_t)(c->local_count + c->remote_count) * sizeof(*c->selectors)) == 0)
+            return true;
+    return false;
+}
+
+/* The peer has it no more: from scratch, if there is no other already (RFC 7296 2.25.1). */
 static void child_vanished(struct ike_engine *e, struct sa *sa, struct child *old)
 {
     if (!old || old->state != CHILD_UP)
         return;
+    bool wanted = !has_successor(old);
     child_remove(e, old, false, 0);
-    if (task_add(e, sa, (struct task){.kind = TASK_CREATE_CHILD}) < 0)
+    if (wanted && task_add(e, sa, (struct task){.kind = TASK_CREATE_CHILD}) < 0)
         e->counters.drop_memory++;
 }
 
@@ -453,7 +466,14 @@ int create_response(struct ike_engine *e, struct sa *sa, const struct input *in)
 
 /* ---- responder */
 
-/* The child to be replaced: 0, or a notify (RFC 7296 2.25.1). */
+static bool child_is_under_way(const struct sa *sa)
+{
+    uint8_t kind = sa->out.request ? sa->out.task.kind : TASK_NONE;
+    return kind == TASK_CREATE_CHILD || kind == TASK_REKEY_CHILD;
+}
+
+/* The child to be replaced: 0, or a notify (RFC 7296 2.25.1). One that we do not know may be the
+ * one that an answer on its way to us has made. */
 static int find_old(struct ike_engine *e, struct sa *sa, const struct wire_notify_view *n,
                     struct child **old)
 {
@@ -462,6 +482,8 @@ static int find_old(struct ike_engine *e, struct sa *sa, const struct wire_notif
     if (n->protocol != PROTOCOL_ESP || !reader_done(&r))
         return NOTIFY_INVALID_SYNTAX;
     *old = child_find_out(sa, spi);
+    if (!*old && child_is_under_way(sa))
+        return NOTIFY_TEMPORARY_FAILURE;
     if (!*old) {
         sk_begin(e, &e->reply);
         put_rekey_notify(&e->reply, NOTIFY_CHILD_SA_NOT_FOUND, spi);

@@ -41,6 +41,24 @@ static int verify_psk(const struct sim_host *host, const struct ike_ask *ask)
     return same ? 0 : ERR_AUTH;
 }
 
+/* As the keys process does it: with the real book of leases. */
+static int admit_by_book(struct sim_host *host, const struct ike_ask *ask,
+                         struct ike_answer *answer)
+{
+    int result = 0;
+    if (ask->replaces)
+        lease_hand_over(host->book, &ask->peer, ask->tunnel);
+    if (ask->ask_ip4)
+        result = lease_take(host->book, 4, &ask->peer, ask->tunnel, NULL, &ask->wanted_ip4,
+                            host->sim->now, &answer->ip4);
+    if (result == 0 && ask->ask_ip6)
+        result = lease_take(host->book, 6, &ask->peer, ask->tunnel, NULL, &ask->wanted_ip6,
+                            host->sim->now, &answer->ip6);
+    if (host->networks_of)
+        answer->network_count = host->networks_of(host, &ask->peer, answer->networks);
+    return result;
+}
+
 static int admit(struct sim_host *host, const struct ike_ask *ask, struct ike_answer *answer)
 {
     uint8_t ip4[4] = {10, 99, 0, 0}, ip6[16] = {0xfd, 0, 0, 0x99};
@@ -48,6 +66,8 @@ static int admit(struct sim_host *host, const struct ike_ask *ask, struct ike_an
         return host->admit;
     assert_true(host->leases < SIM_LEASES);
     host->leased[host->leases++] = ask->tunnel;
+    if (host->book)
+        return admit_by_book(host, ask, answer);
     host->next_lease++;
     ip4[2] = ip6[14] = (uint8_t)(host->next_lease >> 8);
     ip4[3] = ip6[15] = (uint8_t)host->next_lease;
@@ -67,6 +87,8 @@ static void release(struct sim_host *host, uint64_t tunnel)
     for (unsigned i = host->leases; i > 0; i--)
         if (host->leased[i - 1] == tunnel)
             host->leased[i - 1] = host->leased[--host->leases];
+    if (host->book)
+        lease_release(host->book, tunnel, host->sim->now);
 }
 
 static int make_auth(const struct sim_host *host, const struct ike_ask *ask,
@@ -109,6 +131,8 @@ void sim_keys_ask(struct sim_host *host, const struct ike_ask *ask)
         answer->result = admit(host, ask, answer);
     if (answer->result == 0 && (ask->want & IKE_WANT_SIGN))
         answer->result = make_auth(host, ask, answer);
+    if (answer->result != 0 && (ask->want & IKE_WANT_ADMIT))
+        release(host, ask->tunnel);
     time_us delay = 50 + sim_below(&host->sim->network_state, 2000);
     sim_schedule(host->sim, host->sim->now + delay, SIM_ANSWER, host, answer);
 }

@@ -99,6 +99,11 @@ static void travel(struct sim *sim, const struct sim_datagram *d)
 
 static void launch(struct sim *sim, struct sim_datagram *d)
 {
+    if (sim->carry) {
+        sim->carry(sim, d);
+        free(d);
+        return;
+    }
     if (sim->keep_log) {
         *sim->log_end = copy(d);
         sim->log_end = &(*sim->log_end)->next;
@@ -125,10 +130,11 @@ static struct sim_datagram *make(struct sim *sim, struct bytes octets)
 void sim_send(struct sim_host *from, const struct ike_path *path, struct bytes datagram)
 {
     struct sim_datagram *d = make(from->sim, datagram);
-    SIM_CHECK(from->sim, ip_equal(&path->local.ip, &from->ip), "%s sends from another's address",
-              from->name);
+    SIM_CHECK(from->sim, from->sim->hosts_move || ip_equal(&path->local.ip, &from->ip),
+              "%s sends from another's address", from->name);
     SIM_CHECK(from->sim, (path->port == IKE_PORT_500) == (path->local.port == 500),
               "%s: port and socket disagree", from->name);
+    d->sender = from;
     d->from = path->local;
     d->to = path->remote;
     d->marked = path->port == IKE_PORT_NATT;

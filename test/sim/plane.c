@@ -15,6 +15,7 @@ void sim_plane_add(struct sim_host *host, const struct ike_child *child)
     struct sim_sa *sa = calloc(1, sizeof(*sa));
     assert_non_null(sa);
     *sa = (struct sim_sa){.next = host->sas, .child = *child, .until = TIME_NEVER};
+    sa->added = sa->heard = host->sim->now;
     host->sas = sa;
     if (host->sim->trace)
         printf("%9.3f  %s: add in %08x out %08x%s\n", (double)host->sim->now / 1e6, host->name,
@@ -35,6 +36,13 @@ void sim_plane_del(struct sim_host *host, const struct ike_esp_del *del)
         return;
     }
     SIM_CHECK(host->sim, false, "%s deletes SPI %08x, which is not there", host->name, del->spi_in);
+}
+
+void sim_plane_move(struct sim_host *host, const struct ike_net *net)
+{
+    for (struct sim_sa *sa = host->sas; sa; sa = sa->next)
+        if (sa->child.tunnel == net->tunnel)
+            sa->child.path = net->path;
 }
 
 void sim_plane_free(struct sim_host *host)

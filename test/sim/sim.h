@@ -14,6 +14,8 @@
  * sim->filter first, so that a test can drop, hold or copy any datagram.
  *
  * SIM_SEED=0x... runs one seed only and prints every datagram.
+ *
+ * The random worlds (test/sim/worlds) stand on this, with a network of their own.
  */
 #ifndef SHRIKE_TEST_SIM_H
 #define SHRIKE_TEST_SIM_H
@@ -27,8 +29,9 @@
 #include <cmocka.h>
 
 #include "ike/ike.h"
+#include "store/store.h"
 
-enum { SIM_HOSTS = 8, SIM_PSKS = 4, SIM_LEASES = 64, SIM_WALL = 1800000000 };
+enum { SIM_HOSTS = 16, SIM_PSKS = 4, SIM_LEASES = 64, SIM_WALL = 1800000000 };
 
 /* Conditions of the network; chances per mille. */
 struct sim_link {
@@ -42,6 +45,7 @@ extern const struct sim_link sim_good_link, sim_bad_link;
 struct sim_datagram {
     struct sim_datagram *next; /* of the log */
     time_us sent;
+    struct sim_host *sender;  /* NULL: injected */
     struct endpoint from, to; /* as the receiver sees them */
     bool marked;              /* with the non-ESP marker: between ports 4500 */
     size_t len;
@@ -53,8 +57,9 @@ enum sim_fate { SIM_PASS, SIM_DROP };
 struct sim_sa {
     struct sim_sa *next; /* newest first */
     struct ike_child child;
-    bool gone;     /* outbound ended */
-    time_us until; /* inbound ends; TIME_NEVER = not yet */
+    bool gone;                  /* outbound ended */
+    time_us until;              /* inbound ends; TIME_NEVER = not yet */
+    time_us added, heard, told; /* of the random worlds */
 };
 
 struct sim_packet { /* of ESP */
@@ -83,9 +88,12 @@ struct sim_host {
     const char *psk[SIM_PSKS];
     const struct private_key *key;
     struct ike_ask *last_ask;
-    bool keys_silent;            /* no answers at all */
-    int admit;                   /* what admission says: 0 or an error */
-    uint64_t leased[SIM_LEASES]; /* tunnels that hold one */
+    bool keys_silent;        /* no answers at all */
+    int admit;               /* what admission says: 0 or an error */
+    struct lease_book *book; /* NULL: addresses by a counter */
+    uint8_t (*networks_of)(struct sim_host *host, const struct identity *peer,
+                           struct selector *out); /* at most 4 */
+    uint64_t leased[SIM_LEASES];                  /* tunnels that hold one */
     unsigned leases, next_lease;
 
     /* plane */
@@ -102,6 +110,7 @@ struct sim_host {
     uint64_t tunnel;          /* of the last IKE_INITIATE */
     struct sim_host *redial;  /* after FAILED or DOWN, initiate again to this host */
     uint64_t sent;            /* datagrams */
+    void *member;             /* of the random worlds */
 };
 
 struct sim {
@@ -119,11 +128,15 @@ struct sim {
     uint64_t trace_hash;
     enum sim_fate (*filter)(struct sim *sim, struct sim_datagram *datagram);
     void *filter_context;
+    void (*carry)(struct sim *sim, const struct sim_datagram *datagram); /* another network */
     bool keep_log;
     struct sim_datagram *log, **log_end;
     size_t log_count;
     time_us traffic; /* interval of test packets, 0 = none */
     bool packets_may_be_lost;
+    bool hosts_move; /* a host may send from an address that it has no more: into nothing */
+    void (*on_event)(struct sim_host *host, const struct ike_event *event);
+    void *world; /* of the random worlds */
     unsigned marker_faults;
 };
 
@@ -153,7 +166,18 @@ uint64_t sim_random(uint64_t *state);
 unsigned sim_below(uint64_t *state, unsigned limit);
 
 struct sim_event;
-enum sim_event_kind { SIM_DATAGRAM, SIM_ANSWER, SIM_PACKET, SIM_TRAFFIC, SIM_COMMAND, SIM_NOTHING };
+enum sim_event_kind {
+    SIM_DATAGRAM,
+    SIM_ANSWER,
+    SIM_PACKET,
+    SIM_TRAFFIC,
+    SIM_COMMAND,
+    SIM_CALL,
+    SIM_NOTHING
+};
+struct sim_call { /* the head of a SIM_CALL's data */
+    void (*run)(struct sim *sim, void *data);
+};
 struct sim_event {
     time_us at;
     uint64_t serial;
@@ -182,6 +206,7 @@ void sim_keys_ask(struct sim_host *host, const struct ike_ask *ask);
 /* ---- plane */
 void sim_plane_add(struct sim_host *host, const struct ike_child *child);
 void sim_plane_del(struct sim_host *host, const struct ike_esp_del *del);
+void sim_plane_move(struct sim_host *host, const struct ike_net *net);
 void sim_plane_traffic(struct sim *sim);
 void sim_plane_packet(struct sim_host *host, const struct sim_packet *packet);
 struct sim_sa *sim_active(const struct sim_host *host); /* what sends now, or NULL */

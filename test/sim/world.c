@@ -98,6 +98,8 @@ void sim_stop(struct sim_host *host)
     host->engine = NULL;
     sim_plane_free(host);
     host->leases = 0;
+    if (host->book)
+        lease_release_all(host->book, sim->now);
     host->net_downs = host->net_ups;
     for (size_t i = 0; i < sim->heap_count; i++) /* its questions went with it */
         if (sim->heap[i].host == host && sim->heap[i].kind == SIM_ANSWER)
@@ -226,6 +228,10 @@ static void keep_event(struct sim_host *host, const struct ike_event *event)
     if (host->sim->trace)
         printf("%9.3f  %s: %s %s %s\n", (double)host->sim->now / 1e6, host->name,
                kinds[event->kind].word, event->err ? err_word(event->err) : "", event->text);
+    if (host->sim->on_event) {
+        host->sim->on_event(host, event);
+        return;
+    }
     host->events = realloc(host->events, (host->event_count + 1) * sizeof(*event));
     assert_non_null(host->events);
     host->events[host->event_count++] = *event;
@@ -252,6 +258,7 @@ void sim_drain(struct sim_host *host)
         case IKE_ESP_MOVE:
             host->esp_moves++;
             host->esp_path = action.net.path;
+            sim_plane_move(host, &action.net);
             break;
         case IKE_NET_UP:
             host->net_ups++;
@@ -325,6 +332,9 @@ static void dispatch(struct sim *sim, const struct sim_event *event)
         break;
     case SIM_TRAFFIC:
         sim_plane_traffic(sim);
+        break;
+    case SIM_CALL:
+        ((struct sim_call *)event->data)->run(sim, event->data);
         break;
     case SIM_NOTHING:
         break;

@@ -1,0 +1,267 @@
+/* What happens to a world between its beginning and the judgement. */
+#include "worlds.h"
+
+struct call {
+    struct sim_call call;
+    struct member *member;
+};
+
+static void in(struct sim *sim, time_us after, void (*run)(struct sim *, void *), struct member *m)
+{
+    struct call *c = malloc(sizeof(*c));
+    assert_non_null(c);
+    *c = (struct call){{run}, m};
+    sim_schedule(sim, sim->now + after, SIM_CALL, NULL, c);
+}
+
+/* ---- a client holds on to its tunnel */
+
+static void dial_now(struct sim *sim, void *data)
+{
+    struct member *m = ((struct call *)data)->member;
+    m->dialling = false;
+    if (!m->host->engine || !m->wanted || m->host->tunnel != 0)
+        return;
+    struct sim_host to = *m->gateway;
+    struct ike_command command = {.kind = IKE_INITIATE, .path = sim_path(m->host, &to, 500)};
+    uint64_t tunnel = 0;
+    int err = ike_command(m->host->engine, sim->now, &command, &tunnel);
+    m->host->tunnel = err == 0 ? tunnel : 0;
+    tell(sim->world, "%s: dials%s", m->host->name, err == 0 ? "" : ", and cannot");
+    sim_drain(m->host);
+    if (err != 0)
+        dial(sim->world, m, 5 * TIME_SECOND);
+}
+
+void dial(struct world *w, struct member *m, time_us after)
+{
+    if (m->dialling)
+        return;
+    m->dialling = true;
+    in(w->sim, after, dial_now, m);
+}
+
+void on_event(struct sim_host *host, const struct ike_event *event)
+{
+    struct world *w = world_of(host);
+    struct member *m = member_of(host);
+    struct tally *t = w->tally;
+    switch (event->kind) {
+    case IKE_EVENT_ESTABLISHED:
+        t->established++;
+        break;
+    case IKE_EVENT_FAILED:
+        t->failed++;
+        break;
+    case IKE_EVENT_DOWN:
+        t->down++;
+        break;
+    case IKE_EVENT_REKEYED_IKE:
+        t->rekeyed_ike++;
+        break;
+    case IKE_EVENT_REKEYED_CHILD:
+        t->rekeyed_child++;
+        break;
+    case IKE_EVENT_REFUSED:
+        t->refused++;
+        break;
+    }
+    bool over = event->kind == IKE_EVENT_FAILED || event->kind == IKE_EVENT_DOWN;
+    SIM_CHECK(w->sim, !over || !w->strict, "%s: a tunnel ends: %s", host->name, event->text);
+    if (!m->gateway || !over || event->tunnel != host->tunnel)
+        return;
+    host->tunnel = 0;
+    if (m->wanted)
+        dial(w, m, TIME_SECOND);
+}
+
+static void start_now(struct sim *sim, void *data)
+{
+    struct member *m = ((struct call *)data)->member;
+    if (m->host->engine)
+        return;
+    tell(sim->world, "%s: starts", m->host->name);
+    sim_start(m->host);
+    if (m->wanted)
+        dial(sim->world, m, 0);
+}
+
+void crash(struct world *w, struct member *m)
+{
+    if (!m->host->engine)
+        return;
+    tell(w, "%s: is killed", m->host->name);
+    sim_stop(m->host);
+    m->host->tunnel = 0;
+    w->tally->crashes++;
+}
+
+/* ---- the blows */
+
+static uint64_t some_tunnel(struct world *w, struct sim_host *host)
+{
+    const struct sim_sa *at = host->sas;
+    for (unsigned i = dice(w, 4); at && i > 0 && at->next; i--)
+        at = at->next;
+    return at ? at->child.tunnel : 0;
+}
+
+static uint32_t some_spi(struct world *w, const struct sim_host *host, uint64_t *tunnel)
+{
+    const struct sim_sa *at = host->sas;
+    for (unsigned i = dice(w, 5); at && (i > 0 || at->gone); at = at->next)
+        i -= i > 0;
+    *tunnel = at ? at->child.tunnel : 4711;
+    return at ? at->child.spi_in : 77;
+}
+
+static void command(struct world *w, struct member *m, uint32_t kind)
+{
+    static const char *const words[] = {"initiate",      "delete",         "rekey the IKE SA",
+                                        "rekey a child", "create a child", "delete a child",
+                                        "check"};
+    struct ike_command c = {.kind = kind};
+    c.tunnel = some_tunnel(w, m->host);
+    if (kind == IKE_DELETE_CHILD || (kind == IKE_REKEY_CHILD && chance(w, 30)))
+        c.spi_in = some_spi(w, m->host, &c.tunnel);
+    bool all = kind == IKE_DELETE || kind == IKE_REKEY_CHILD || kind == IKE_REKEY_IKE;
+    if (all && chance(w, 25))
+        c.tunnel = c.spi_in = 0;
+    else if (c.tunnel == 0)
+        return;
+    int err = ike_command(m->host->engine, w->sim->now, &c, NULL);
+    tell(w, "%s: command: %s: %s", m->host->name, words[kind], err ? err_word(err) : "ok");
+    sim_drain(m->host);
+}
+
+static void report(struct world *w, struct member *m, uint32_t kind)
+{
+    struct ike_fact fact = {.kind = kind};
+    fact.spi_in = some_spi(w, m->host, &fact.tunnel);
+    tell(w, "%s: the data plane reports %u of SPI %08x", m->host->name, kind, fact.spi_in);
+    ike_fact(m->host->engine, w->sim->now, &fact);
+    sim_drain(m->host);
+}
+
+static void cut(struct world *w, struct member *m)
+{
+    struct cut *c = &w->cuts[dice(w, CUTS)];
+    struct sim_host *far =
+        m->gateway ? m->gateway : w->members[dice(w, (unsigned)w->member_count)].host;
+    c->until = w->sim->now + (1 + dice(w, 90)) * TIME_SECOND;
+    c->from = chance(w, 50) ? m->host : far;
+    c->to = c->from == far ? m->host : far;
+    tell(w, "cut from %s to %s until %.1f", c->from->name, c->to->name, (double)c->until / 1e6);
+}
+
+static void move(struct world *w, struct member *m)
+{
+    if (m->nat && chance(w, 50)) {
+        m->nat = NULL; /* from behind a box into the open, or to another box */
+    } else if (w->nat_count > 0 && chance(w, 50)) {
+        m->nat = &w->nats[dice(w, (unsigned)w->nat_count)];
+    }
+    m->host->ip = draw_address(w);
+    w->tally->moves++;
+    char text[ADDR_TEXT];
+    tell(w, "%s: has moved to %s", m->host->name, ip_print(&m->host->ip, text));
+}
+
+static bool is_taken(const struct world *w, const struct member *m)
+{
+    for (size_t i = 0; i < w->member_count; i++)
+        if (&w->members[i] != m && ip_equal(&w->members[i].host->ip, &m->host->ip))
+            return true;
+    return false;
+}
+
+static void crash_and_start(struct world *w, struct member *m)
+{
+    crash(w, m);
+    in(w->sim, chance(w, 50) ? 0 : dice(w, 60) * TIME_SECOND, start_now, m);
+}
+
+static void keys_trouble(struct world *w)
+{
+    struct member *m = &w->members[dice(w, (unsigned)w->member_count)];
+    if (chance(w, 50)) {
+        m->host->keys_silent = !m->host->keys_silent;
+        tell(w, "%s: keys %s", m->host->name, m->host->keys_silent ? "say nothing" : "speak");
+    } else if (!m->gateway) {
+        m->host->admit = m->host->admit ? 0 : ERR_ADDRESS;
+        tell(w, "%s: %s", m->host->name, m->host->admit ? "gives no address" : "gives addresses");
+    }
+}
+
+static void weather(struct world *w)
+{
+    struct sim_link *link = &w->sim->link;
+    link->loss = dice(w, 500);
+    link->duplicate = dice(w, 300);
+    link->delay_max = link->delay_min + dice(w, 1500) * TIME_MILLISECOND;
+}
+
+void blow(struct world *w)
+{
+    struct member *m = &w->members[dice(w, (unsigned)w->member_count)];
+    unsigned kind = dice(w, 24);
+    if (!(w->blows & 1u << kind) || !m->host->engine)
+        return;
+    switch (kind) {
+    case 0 ... 3:
+        command(w, m, IKE_REKEY_CHILD);
+        break;
+    case 4 ... 6:
+        command(w, m, IKE_REKEY_IKE);
+        break;
+    case 7: { /* both at once: what section 2.25 is about */
+        uint32_t kinds[] = {IKE_REKEY_CHILD, IKE_REKEY_IKE, IKE_DELETE_CHILD, IKE_DELETE};
+        if (!m->gateway || !m->gateway->engine)
+            return;
+        command(w, m, kinds[dice(w, 4)]);
+        command(w, member_of(m->gateway), kinds[dice(w, 4)]);
+        break;
+    }
+    case 8:
+        w->creates = true;
+        command(w, m, IKE_CREATE_CHILD);
+        break;
+    case 9:
+        command(w, m, IKE_DELETE_CHILD);
+        break;
+    case 10:
+        command(w, m, IKE_CHECK);
+        break;
+    case 11:
+        command(w, m, IKE_DELETE);
+        break;
+    case 12:
+        report(w, m, dice(w, 2) ? IKE_FACT_CHILD_SOFT : IKE_FACT_CHILD_HARD);
+        break;
+    case 13:
+        cut(w, m);
+        break;
+    case 14:
+        if (m->gateway && chance(w, 70))
+            do
+                move(w, m);
+            while (is_taken(w, m));
+        break;
+    case 15:
+        if (chance(w, 50))
+            crash_and_start(w, m);
+        break;
+    case 16:
+        keys_trouble(w);
+        break;
+    case 17:
+        if (w->nat_count > 0)
+            net_forget(&w->nats[dice(w, (unsigned)w->nat_count)]);
+        break;
+    case 18:
+        weather(w);
+        break;
+    default:
+        hostile_blow(w);
+    }
+}

@@ -1,0 +1,223 @@
+/* What there is in a world. Everything comes out of the world's dice, in a fixed order. */
+#include "worlds.h"
+
+#define PSK "correct horse battery staple"
+
+static struct sim_link weather(struct world *w)
+{
+    struct sim_link link = {.delay_min = TIME_MILLISECOND};
+    link.delay_max = link.delay_min + (1 + dice(w, 300)) * TIME_MILLISECOND;
+    if (chance(w, 70)) {
+        link.loss = dice(w, 350);
+        link.duplicate = dice(w, 250);
+        link.late = dice(w, 150);
+        link.late_max = dice(w, 4000) * TIME_MILLISECOND;
+    }
+    return link;
+}
+
+static void proposals(struct world *w, struct sim_host *host)
+{
+    static const char *const ike[] = {
+        "aes256gcm16-prfsha384-x25519",
+        "aes256gcm16-aes128gcm16-prfsha384-prfsha256-x25519-ecp256",
+        "aes128gcm16-aes256gcm16-prfsha256-prfsha384-ecp256-x25519",
+        "chacha20poly1305-aes256gcm16-prfsha384-x25519",
+    };
+    static const char *const esp[] = {
+        "aes256gcm16",
+        "aes256gcm16-x25519",
+        "aes128gcm16-aes256gcm16-x25519-ecp256-esn-noesn",
+        "chacha20poly1305-aes256gcm16-ecp256-x25519",
+    };
+    static const char *const old[] = {"aes256-sha256-prfsha256-x25519", "aes256-sha256-x25519"};
+    if (w->dice_of_suites == 0)
+        sim_proposals(host, old[0], old[1]);
+    else if (w->dice_of_suites < 5)
+        sim_proposals(host, ike[0], esp[0]);
+    else
+        sim_proposals(host, ike[dice(w, ARRAY_LEN(ike))], esp[dice(w, ARRAY_LEN(esp))]);
+}
+
+static void timing(struct world *w, struct conf_tunnel *c)
+{
+    c->pfs = chance(w, 60);
+    c->esn = chance(w, 80);
+    c->dpd = chance(w, 90) ? 10 + dice(w, 40) : 15;
+    c->keepalive = 10 + dice(w, 15);
+    c->encap = chance(w, 70) ? CONF_ENCAP_UDP : CONF_ENCAP_AUTO;
+    if (!w->short_lives)
+        return;
+    c->ike_lifetime = 120 + dice(w, 240);
+    c->child_lifetime = 60 + dice(w, 120);
+}
+
+static void credentials(struct world *w, struct sim_host *host, bool gateway)
+{
+    char id[64];
+    const struct sim_credential *own;
+    sim_psk(host, NULL, PSK);
+    if (!w->certs)
+        return;
+    snprintf(id, sizeof(id), "%s.example.org", host->name);
+    own = sim_credential(0, id, KEY_ED25519, gateway ? CERT_FOR_GATEWAY : CERT_FOR_CLIENT, false);
+    bool psk_too = gateway || chance(w, 40);
+    if (!gateway && psk_too)
+        return; /* this one proves itself by its shared key */
+    sim_use_cert(host, own, sim_trust(0));
+    if (gateway)
+        host->conf.local_auth = host->conf.remote_auth = CONF_AUTH_CERT | CONF_AUTH_PSK;
+}
+
+static struct member *add(struct world *w, struct sim_host *host)
+{
+    struct member *m = &w->members[w->member_count++];
+    m->host = host;
+    host->member = m;
+    timing(w, &host->conf);
+    proposals(w, host);
+    return m;
+}
+
+static const char *address(const struct world *w, char text[static ADDR_TEXT], unsigned net,
+                           unsigned n)
+{
+    if (w->family == 6)
+        snprintf(text, ADDR_TEXT, "2001:db8:%x::%x", net, n);
+    else
+        snprintf(text, ADDR_TEXT, "192.0.%u.%u", net, n);
+    return text;
+}
+
+struct ip draw_address(struct world *w)
+{
+    char text[ADDR_TEXT];
+    struct ip ip;
+    assert_true(ip_parse(address(w, text, 3, 2 + dice(w, 250)), &ip));
+    return ip;
+}
+
+static void gateway(struct world *w, unsigned n)
+{
+    static const char *const pools[] = {"10.99.0.0/24", "10.98.0.0/24"};
+    static const char *const pools6[] = {"fd00:99::/112", "fd00:98::/112"};
+    char name[24], text[ADDR_TEXT];
+    struct prefix pool[2];
+    snprintf(name, sizeof(name), "gate%u", n);
+    struct sim_host *host = sim_gateway(w->sim, name, address(w, text, 2, 1 + n));
+    add(w, host);
+    w->gateways[w->gateway_count++] = host;
+    host->conf.max_tunnels = 2 * (CLIENTS + 2) + 4 + dice(w, 40);
+    host->conf.unique = chance(w, 85);
+    credentials(w, host, true);
+    assert_true(prefix_parse(pools[n], &pool[0]) && prefix_parse(pools6[n], &pool[1]));
+    host->book = lease_book_create(pool, 2, 200, &host->random);
+    assert_non_null(host->book);
+    host->networks_of = draw_networks;
+    sim_start(host);
+}
+
+/* Which networks a site may claim: those that bear its number. */
+static struct member *site_of(struct world *w, const struct identity *id)
+{
+    for (size_t i = 0; i < w->member_count; i++)
+        if (w->members[i].site && identity_equal(&w->members[i].host->conf.local_id, id))
+            return &w->members[i];
+    return NULL;
+}
+
+static size_t site_networks(const struct member *m, struct selector *out)
+{
+    struct prefix p4 = {m->net4, 24}, p6 = {m->net6, 64};
+    out[0] = selector_from_prefix(&p4);
+    out[1] = selector_from_prefix(&p6);
+    return 2;
+}
+
+uint8_t draw_networks(struct sim_host *host, const struct identity *peer, struct selector *out)
+{
+    const struct member *m = site_of(world_of(host), peer);
+    return m ? (uint8_t)site_networks(m, out) : 0;
+}
+
+static void make_site(struct member *m, unsigned n)
+{
+    struct conf_tunnel *c = &m->host->conf;
+    uint8_t net4[4] = {10, 1, (uint8_t)n, 0}, net6[16] = {0xfd, 0x01, 0, (uint8_t)n};
+    m->site = true;
+    m->net4 = ip_from_octets(4, net4);
+    m->net6 = ip_from_octets(6, net6);
+    c->request_ip4 = c->request_ip6 = false;
+    c->local_ts_count = (uint8_t)site_networks(m, c->local_ts);
+}
+
+static void client(struct world *w, unsigned n)
+{
+    char name[24], text[ADDR_TEXT];
+    snprintf(name, sizeof(name), "client%u", n);
+    struct sim_host *host = sim_client(w->sim, name, address(w, text, 3, 2 + n));
+    struct member *m = add(w, host);
+    m->gateway = w->gateways[dice(w, (unsigned)w->gateway_count)];
+    m->wanted = true;
+    credentials(w, host, false);
+    host->conf.request_ip4 = chance(w, 80);
+    host->conf.request_ip6 = !host->conf.request_ip4 || chance(w, 40);
+    if (chance(w, 20))
+        make_site(m, n);
+    if (w->nat_count > 0 && chance(w, 60)) {
+        m->nat = &w->nats[dice(w, (unsigned)w->nat_count)];
+        snprintf(text, sizeof(text), "10.55.0.%u", 2 + n);
+        assert_true(ip_parse(text, &host->ip));
+    }
+    sim_start(host);
+}
+
+static void nat(struct world *w, unsigned n)
+{
+    struct nat *nat = &w->nats[w->nat_count++];
+    uint8_t octets[4] = {198, 51, 100, (uint8_t)(1 + n)};
+    nat->outside = ip_from_octets(4, octets);
+    nat->life = (30 + dice(w, 150)) * TIME_SECOND;
+    nat->strict = chance(w, 50);
+    nat->keeps_ports = chance(w, 50);
+}
+
+/* Most worlds are small: two hosts find most of what there is to find, and a thousand of them take
+ * a second. */
+static unsigned clients(struct world *w)
+{
+    if (chance(w, 70))
+        return 1;
+    return chance(w, 85) ? 2 + dice(w, 2) : 4 + dice(w, CLIENTS - 3);
+}
+
+void draw(struct world *w)
+{
+    w->sim->link = weather(w);
+    w->family = chance(w, 75) ? 4 : 6;
+    w->certs = chance(w, 15);
+    w->short_lives = chance(w, 40);
+    w->dice_of_suites = dice(w, 10);
+    w->corrupt = chance(w, 40) ? dice(w, 120) : 0;
+    w->blows = (uint32_t)sim_random(&w->dice) | (uint32_t)sim_random(&w->dice);
+    if (w->family == 4)
+        for (unsigned i = 0, n = dice(w, NATS + 1); i < n; i++)
+            nat(w, i);
+    for (unsigned i = 0, n = chance(w, 85) ? 1 : 2; i < n; i++)
+        gateway(w, i);
+    for (unsigned i = 0, n = clients(w); i < n; i++)
+        client(w, i);
+}
+
+void draw_credentials(void)
+{
+    char id[64];
+    for (unsigned i = 0; i < GATEWAYS; i++) {
+        snprintf(id, sizeof(id), "gate%u.example.org", i);
+        (void)sim_credential(0, id, KEY_ED25519, CERT_FOR_GATEWAY, false);
+    }
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        snprintf(id, sizeof(id), "client%u.example.org", i);
+        (void)sim_credential(0, id, KEY_ED25519, CERT_FOR_CLIENT, false);
+    }
+}

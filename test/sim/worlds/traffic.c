@@ -1,0 +1,212 @@
+/* Inner packets. Each is offered where policy protects it, and ends in exactly one way, which is
+ * counted. The rules are those of esp/: the newest SA that covers the packet and is ready sends;
+ * what arrives must belong to the SA's selectors; a removed SA still receives for a while. */
+#include "worlds.h"
+
+struct esp { /* stands in a datagram's octets */
+    uint64_t mark;
+    uint32_t spi;
+    uint8_t key_len, key[IKE_KEYMAT_MAX];
+    uint64_t number, tunnel;
+    struct ip source, destination;
+};
+#define MARK UINT64_C(0x657370657370657f)
+
+bool traffic_is_esp(const struct sim_datagram *d)
+{
+    struct esp p;
+    if (d->len != sizeof(p) || !d->sender)
+        return false;
+    memcpy(&p.mark, d->octets, sizeof(p.mark));
+    return p.mark == MARK;
+}
+
+static void ends(struct world *w, enum fate fate, const struct sim_host *host, const struct esp *p)
+{
+    static const char *const words[FATES] = {"offered",
+                                             "has no SA",
+                                             "sent",
+                                             "lost on the way",
+                                             "has an SPI that is not there",
+                                             "comes too late",
+                                             "comes from the wrong source",
+                                             "delivered"};
+    w->packets[fate]++;
+    w->tally->delivered += fate == DELIVERED;
+    if (fate != DELIVERED && fate != SENT)
+        tell(w, "%s: packet %llu %s (SPI %08x)", host->name, (unsigned long long)p->number,
+             words[fate], p->spi);
+    SIM_CHECK(w->sim, !w->strict || fate == SENT || fate == DELIVERED,
+              "%s: packet %llu %s (SPI %08x), and the weather is fine", host->name,
+              (unsigned long long)p->number, words[fate], p->spi);
+}
+
+void traffic_lost(struct world *w, const struct sim_datagram *d)
+{
+    struct esp p;
+    memcpy(&p, d->octets, sizeof(p));
+    ends(w, LOST, d->sender, &p);
+}
+
+static bool any_matches(const struct selector *s, size_t count, const struct ip *ip)
+{
+    for (size_t i = 0; i < count; i++)
+        if (selector_matches(&s[i], ip, 17, 4711))
+            return true;
+    return false;
+}
+
+static bool covers(const struct sim_sa *sa, const struct ip *local, const struct ip *remote)
+{
+    return any_matches(sa->child.local_ts, sa->child.local_count, local) &&
+           any_matches(sa->child.remote_ts, sa->child.remote_count, remote);
+}
+
+static struct sim_sa *route(const struct sim_host *host, const struct ip *from, const struct ip *to)
+{
+    struct sim_sa *waiting = NULL;
+    for (struct sim_sa *sa = host->sas; sa; sa = sa->next) {
+        if (sa->gone || !covers(sa, from, to))
+            continue;
+        if (!sa->child.out_waits)
+            return sa;
+        waiting = sa;
+    }
+    return waiting;
+}
+
+/* Sent, and nothing heard for a while: a fact for the engine, once a second. */
+static void tell_engine(struct sim_host *host, struct sim_sa *sa, uint32_t kind)
+{
+    struct ike_fact fact = {kind, sa->child.spi_in, sa->child.tunnel};
+    if (host->sim->now < sa->told + TIME_SECOND)
+        return;
+    sa->told = host->sim->now;
+    ike_fact(host->engine, host->sim->now, &fact);
+    sim_drain(host);
+}
+
+static void post(struct sim_host *host, const struct sim_sa *sa, const struct esp *p)
+{
+    struct sim_datagram *d = calloc(1, sizeof(*d) + sizeof(*p));
+    assert_non_null(d);
+    d->sent = host->sim->now;
+    d->sender = host;
+    d->from = sa->child.path.local;
+    d->to = sa->child.path.remote;
+    if (!sa->child.udp)
+        d->from.port = d->to.port = 0;
+    d->len = sizeof(*p);
+    memcpy(d->octets, p, sizeof(*p));
+    net_carry(host->sim, d);
+    free(d);
+}
+
+static void offer(struct sim_host *host, const struct ip *from, const struct ip *to)
+{
+    struct world *w = world_of(host);
+    struct esp p = {
+        .mark = MARK, .number = ++w->packets[OFFERED], .source = *from, .destination = *to};
+    struct sim_sa *sa = route(host, from, to);
+    w->tally->packets++;
+    if (!sa) {
+        ends(w, NO_SA, host, &p);
+        return;
+    }
+    p.spi = sa->child.spi_out;
+    p.tunnel = sa->child.tunnel;
+    p.key_len = sa->child.keymat_len;
+    memcpy(p.key, sa->child.keymat_out, p.key_len);
+    ends(w, SENT, host, &p);
+    post(host, sa, &p);
+    if (host->sim->now - sa->heard > TIME_SECOND)
+        tell_engine(host, sa, IKE_FACT_SENT);
+}
+
+static struct sim_sa *find(const struct sim_host *host, uint32_t spi)
+{
+    for (struct sim_sa *sa = host->sas; sa; sa = sa->next)
+        if (sa->child.spi_in == spi)
+            return sa;
+    return NULL;
+}
+
+void traffic_arrive(struct sim_host *host, const struct sim_datagram *d)
+{
+    struct world *w = world_of(host);
+    struct esp p;
+    memcpy(&p, d->octets, sizeof(p));
+    struct sim_sa *sa = host->engine ? find(host, p.spi) : NULL;
+    if (!sa || (sa->gone && w->sim->now > sa->until)) {
+        ends(w, sa ? TOO_LATE : NO_SPI, host, &p);
+        return;
+    }
+    SIM_CHECK(w->sim,
+              p.key_len == sa->child.keymat_len &&
+                  memcmp(p.key, sa->child.keymat_in, p.key_len) == 0,
+              "%s: the keys of SPI %08x differ at the two ends", host->name, p.spi);
+    if (!covers(sa, &p.destination, &p.source)) {
+        ends(w, WRONG_SOURCE, host, &p);
+        return;
+    }
+    ends(w, DELIVERED, host, &p);
+    sa->child.out_waits = false;
+    sa->heard = w->sim->now;
+    if (!sa->gone)
+        tell_engine(host, sa, IKE_FACT_HEARD);
+}
+
+/* One packet each way, of a family that the tunnel carries. */
+static void both_ways(struct world *w, struct member *m)
+{
+    struct ip inner = m->site ? m->net4 : m->host->net.ip4, far;
+    assert_true(ip_parse("10.200.0.1", &far));
+    if (inner.family == 0 || dice(w, 3) == 0) {
+        struct ip six = m->site ? m->net6 : m->host->net.ip6;
+        if (six.family) {
+            inner = six;
+            assert_true(ip_parse("fd00:200::1", &far));
+        }
+    }
+    if (inner.family == 0)
+        return;
+    if (m->site)
+        inner = ip_add(inner, 1 + dice(w, 100));
+    offer(m->host, &inner, &far);
+    if (m->gateway->engine)
+        offer(m->gateway, &far, &inner);
+}
+
+struct beat {
+    struct sim_call call;
+    time_us interval;
+};
+
+static void beat(struct sim *sim, void *data);
+
+static void again(struct sim *sim, time_us interval)
+{
+    struct beat *b = malloc(sizeof(*b));
+    assert_non_null(b);
+    *b = (struct beat){{beat}, interval};
+    sim_schedule(sim, sim->now + interval, SIM_CALL, NULL, b);
+}
+
+static void beat(struct sim *sim, void *data)
+{
+    struct world *w = sim->world;
+    const struct beat *b = data;
+    if (sim->traffic != b->interval)
+        return; /* another rhythm began */
+    for (size_t i = 0; i < w->member_count; i++)
+        if (w->members[i].gateway && w->members[i].host->net_ups > w->members[i].host->net_downs)
+            both_ways(w, &w->members[i]);
+    again(sim, b->interval);
+}
+
+void traffic_start(struct world *w, time_us interval)
+{
+    w->sim->traffic = interval;
+    if (interval)
+        again(w->sim, interval);
+}

@@ -1,0 +1,177 @@
+/* Random worlds: gateways, clients and sites on a network that lies, all out of one seed.
+ *
+ *   draw      what there is: hosts, configurations, NAT boxes, the weather
+ *   net       how datagrams travel: NAT boxes with mappings that die, links that lose, delay,
+ *             duplicate and flip bits, directions that are cut
+ *   traffic   inner packets that policy protects, and what becomes of each
+ *   blow      what happens: administrators, crashes, moves
+ *   hostile   what strangers send: replays, forged first messages, forged notifies, junk
+ *   watch     what every datagram that a host sends must be: message IDs and nonces only go up
+ *   judge     what must hold at the end, and all the time
+ *   tell      the trace
+ *   dull      a random source for the crypto library that is the same in every process
+ *   main      seeds over processes; replay of one
+ *
+ * The run of a world: all clients connect; some dozen blows fall; the weather clears; all must come
+ * to one tunnel with equal children at both ends; then both ends rekey, and not one packet may be
+ * lost; then all is deleted, and nothing may be held.
+ */
+#ifndef SHRIKE_TEST_SIM_WORLDS_H
+#define SHRIKE_TEST_SIM_WORLDS_H
+
+#include "../sim.h"
+#include "dull.h"
+
+enum {
+    GATEWAYS = 2,
+    CLIENTS = 10,
+    NATS = 3,
+    MAPPINGS = 64,
+    CUTS = 8,
+    RING = 40,
+    PACKETS_KINDS = 8
+};
+
+/* A NAT box: endpoint-independent mapping, port-restricted filtering when `strict`. */
+struct mapping {
+    struct endpoint inside, peer; /* peer: the last one written to, for strict */
+    uint16_t port;                /* outside; 0 = free */
+    time_us used;
+};
+struct nat {
+    struct ip outside;
+    time_us life;
+    bool strict, keeps_ports;
+    struct mapping at[MAPPINGS];
+};
+
+struct cut {
+    const struct sim_host *from, *to;
+    time_us until;
+};
+
+/* What becomes of an inner packet. */
+enum fate { OFFERED, NO_SA, SENT, LOST, NO_SPI, TOO_LATE, WRONG_SOURCE, DELIVERED, FATES };
+
+struct member {
+    struct sim_host *host;
+    struct sim_host *gateway; /* NULL: this is one */
+    struct nat *nat;
+    struct ip net4, net6; /* inner addresses of a site */
+    bool site, wanted;
+    bool dialling; /* a new attempt is planned */
+};
+
+struct message_watch;
+
+struct world {
+    struct sim *sim;
+    uint64_t dice;
+    struct sim_host *gateways[GATEWAYS];
+    struct member members[SIM_HOSTS]; /* as sim->hosts */
+    size_t gateway_count, member_count;
+    uint8_t family; /* outside */
+    bool certs, short_lives;
+    bool creates; /* somebody asked for a further child, or the data plane told nonsense */
+    unsigned dice_of_suites;
+    struct nat nats[NATS];
+    size_t nat_count;
+    struct cut cuts[CUTS];
+    unsigned corrupt;                /* per mille */
+    struct sim_datagram *ring[RING]; /* what a stranger on the way has kept */
+    uint64_t seen;                   /* datagrams on the way so far */
+    uint32_t blows;                  /* bits: which kinds fall here */
+    unsigned moves;
+    bool strict; /* no packet may be lost now */
+    uint64_t packets[FATES];
+    struct watch *watch;
+    struct tally *tally;
+};
+
+/* What all worlds of a process went through, so that a run says what it has covered. */
+#define TALLY_LIST(X)                                                                              \
+    X(established)                                                                                 \
+    X(failed)                                                                                      \
+    X(down)                                                                                        \
+    X(rekeyed_ike)                                                                                 \
+    X(rekeyed_child)                                                                               \
+    X(refused)                                                                                     \
+    X(datagrams)                                                                                   \
+    X(corrupted)                                                                                   \
+    X(hostile)                                                                                     \
+    X(crashes)                                                                                     \
+    X(moves)                                                                                       \
+    X(packets)                                                                                     \
+    X(delivered)                                                                                   \
+    X(integrity)                                                                                   \
+    X(replayed)
+struct tally {
+#define X(name) uint64_t name;
+    TALLY_LIST(X)
+#undef X
+};
+
+static inline struct world *world_of(const struct sim_host *host)
+{
+    return host->sim->world;
+}
+static inline struct member *member_of(const struct sim_host *host)
+{
+    return host->member;
+}
+static inline unsigned dice(struct world *w, unsigned limit)
+{
+    return sim_below(&w->dice, limit);
+}
+static inline bool chance(struct world *w, unsigned percent)
+{
+    return sim_below(&w->dice, 100) < percent;
+}
+
+/* One world from its beginning to its end; returns the hash of its trace. */
+uint64_t world_run(uint64_t seed, struct tally *tally);
+
+/* ---- draw */
+void draw(struct world *w);
+struct ip draw_address(struct world *w); /* another one, of a host without NAT */
+uint8_t draw_networks(struct sim_host *host, const struct identity *peer, struct selector *out);
+void draw_credentials(void); /* once per process, and the same in every one */
+
+/* ---- net */
+void net_carry(struct sim *sim, const struct sim_datagram *datagram);
+void net_calm(struct world *w);
+void net_free(struct world *w);
+void net_forget(struct nat *nat); /* as if it was switched off and on */
+
+/* ---- traffic */
+void traffic_start(struct world *w, time_us interval);
+void traffic_arrive(struct sim_host *host, const struct sim_datagram *datagram);
+bool traffic_is_esp(const struct sim_datagram *datagram);
+void traffic_lost(struct world *w, const struct sim_datagram *datagram);
+
+/* ---- blow */
+void blow(struct world *w);
+void dial(struct world *w, struct member *m, time_us after);
+void crash(struct world *w, struct member *m);
+void on_event(struct sim_host *host, const struct ike_event *event);
+
+/* ---- hostile */
+void hostile_blow(struct world *w);
+
+/* ---- watch */
+struct watch *watch_create(void);
+void watch_free(struct watch *watch);
+void watch_sent(struct world *w, const struct sim_datagram *datagram);
+
+/* ---- judge */
+void judge_always(struct world *w); /* after every blow */
+bool judge_settled(struct sim *sim);
+void judge_unsettled(struct world *w); /* says what is not, and fails */
+bool judge_empty(struct sim *sim);
+void judge_end(struct world *w);
+
+/* ---- tell */
+void tell(struct world *w, const char *format, ...) PRINTF_LIKE(2, 3);
+void tell_datagram(struct world *w, const struct sim_datagram *datagram, const char *fate);
+
+#endif

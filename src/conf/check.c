@@ -361,6 +361,18 @@ static void check_traffic(struct inspection *in)
                     all4 ? 6 : 4);
 }
 
+static void check_algorithms(struct inspection *in)
+{
+    struct transform weak[CONF_LEGACY];
+    size_t count = conf_weak(in->conf, weak);
+    char text[256], name[32];
+    for (size_t i = 0; i < count; i++)
+        warning_add(in->faults, in->conf->file,
+                    option_line(in->conf, "crypto", suite_legacy(&weak[i]) ? "legacy" : "esp"),
+                    suite_print(&weak[i], name), "use it only for a peer that has no better", "%s",
+                    conf_weak_print(&weak[i], text));
+}
+
 static void check_somebody(struct inspection *in)
 {
     const struct conf *conf = in->conf;
@@ -386,6 +398,7 @@ int conf_inspect(const struct conf *conf, int64_t now, struct conf_faults *fault
     if (conf->cert[0] || conf->tunnel.remote_auth & CONF_AUTH_CERT)
         check_credentials(&in);
     check_psks(&in);
+    check_algorithms(&in);
     if (conf->gateway) {
         check_networks(&in);
         check_somebody(&in);

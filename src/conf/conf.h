@@ -19,6 +19,7 @@ enum {
     CONF_NAME_MAX = 64,
     CONF_PATH_MAX = 256,
     CONF_PROPOSALS = 8,
+    CONF_LEGACY = 16,
     CONF_SELECTORS = 16,
     CONF_DNS = 4,
     CONF_POOLS = 4,
@@ -115,6 +116,9 @@ struct conf {
     uint8_t except_count;
     bool dns_from_gateway;
 
+    struct transform legacy[CONF_LEGACY]; /* named one by one: proposals may have them */
+    uint8_t legacy_count;
+
     /* data plane and processes */
     char interface[16]; /* TUN device name */
     uint16_t mtu;       /* 0 = by itself */
@@ -158,6 +162,12 @@ struct conf_notes {
 };
 int conf_inspect(const struct conf *conf, int64_t now, struct conf_faults *faults,
                  struct conf_notes *notes) MUST_USE;
+
+/* The algorithms of the proposals that are not to be recommended (suite_legacy(), and ENCR_NULL),
+ * each once; how many. */
+size_t conf_weak(const struct conf *conf, struct transform out[static CONF_LEGACY]);
+/* One sentence on such an algorithm, for `shrike check` and status. */
+const char *conf_weak_print(const struct transform *t, char text[static 256]);
 
 /* What the credential paths hold. cert is PEM or PKCS#12; the key may stand in the same file. */
 enum { CONF_WANT_CERTS = 1, CONF_WANT_KEY = 2, CONF_WANT_TRUST = 4 };

@@ -312,6 +312,7 @@ void parser_finish(struct parser *p)
     apply_defaults(p);
     finish_places(p);
     finish_proposals(&p->conf->tunnel);
+    proposals_check(p);
     if (p->conf->gateway)
         finish_gateway(p);
     else

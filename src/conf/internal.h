@@ -84,6 +84,8 @@ __attribute__((format(printf, 6, 7))) void warning_add(struct conf_faults *fault
 
 /* What needs more than one line to be known: defaults, methods of authentication, names. */
 void parser_finish(struct parser *p);
+/* What a proposal may name only under `legacy`, and what this machine's libcrypto lacks. */
+void proposals_check(struct parser *p);
 /* Applies a row's default to conf. */
 void option_default(struct parser *p, const struct option *o);
 
@@ -94,7 +96,7 @@ bool unit_size(const char *text, unsigned step, uint64_t *out);
 option_setter set_path, set_text, set_psk, set_gateway_host, set_instance, set_interface,
     set_identity, set_yes, set_number, set_duration, set_octets, set_packets, set_choice, set_nat,
     set_list, set_methods, set_request, set_addresses;
-option_setter item_selector, item_prefix, item_ip, item_listen, item_ike, item_esp;
+option_setter item_selector, item_prefix, item_ip, item_listen, item_ike, item_esp, item_legacy;
 
 /* A file's octets, malloc'ed with a NUL behind; at most `limit`. NULL and a sentence. */
 char *file_read(const char *path, size_t limit, size_t *len, char why[static 128]);

@@ -1,4 +1,4 @@
-/* Items of lists: prefixes, addresses, selectors, proposals. */
+/* Items of lists: prefixes, addresses, selectors. */
 #include "conf/internal.h"
 
 #include <stdio.h>
@@ -83,54 +83,4 @@ void item_listen(struct parser *p, const struct option *o, void *to, char *value
     else
         parser_fault(p, value, "write an address such as 0.0.0.0, ::, 192.0.2.1 or [2001:db8::1]",
                      "this is no address to listen on");
-}
-
-/* A name of our algorithms near to the bad word, of any type. */
-static const char *nearest_algorithm(const char *word)
-{
-    static const uint8_t types[] = {TRANSFORM_ENCR, TRANSFORM_PRF, TRANSFORM_INTEG, TRANSFORM_KE};
-    const char *names[128] = {"esn", "noesn"};
-    size_t count = 2;
-    for (size_t t = 0; t < ARRAY_LEN(types); t++) {
-        const char *name;
-        for (size_t i = 0; count < ARRAY_LEN(names) && (name = suite_name(types[t], i)); i++)
-            names[count++] = name;
-    }
-    return conf_closest(word, names, count);
-}
-
-static void read_proposal(struct parser *p, uint8_t protocol, struct proposal *to,
-                          const char *value)
-{
-    struct bytes bad = {0};
-    struct proposal proposal = {0};
-    if (!suite_parse(value, protocol, &proposal, &bad)) {
-        *to = proposal;
-        return;
-    }
-    char word[64] = "", next[128];
-    if (bad.len && bad.len < sizeof word)
-        memcpy(word, bad.at, bad.len);
-    const char *near = word[0] ? nearest_algorithm(word) : NULL;
-    if (near && strcmp(near, word)) {
-        snprintf(next, sizeof next, "did you mean \"%s\"?", near);
-        parser_fault(p, word, next, "unknown algorithm");
-        return;
-    }
-    parser_fault(p, word[0] ? word : value,
-                 protocol == PROTOCOL_IKE ? "write for example aes256gcm16-prfsha384-x25519"
-                                          : "write for example aes256gcm16-x25519-esn",
-                 near ? "this does not fit into the proposal" : "this is no proposal");
-}
-
-void item_ike(struct parser *p, const struct option *o, void *to, char *value)
-{
-    (void)o;
-    read_proposal(p, PROTOCOL_IKE, to, value);
-}
-
-void item_esp(struct parser *p, const struct option *o, void *to, char *value)
-{
-    (void)o;
-    read_proposal(p, PROTOCOL_ESP, to, value);
 }

@@ -15,13 +15,38 @@ void aead_force_portable(bool on)
     portable = on;
 }
 
-static enum aead_cipher cipher_of(const struct encr_alg *encr)
+/* By IANA number; with one cipher for all sizes of key, or three. */
+static const struct {
+    uint8_t small, middle, large;
+} by_number[] = {
+    [3] = {AEAD_3DES_CBC, AEAD_3DES_CBC, AEAD_3DES_CBC},
+    [7] = {AEAD_BLOWFISH128_CBC, AEAD_BLOWFISH192_CBC, AEAD_BLOWFISH256_CBC},
+    [ENCR_NULL] = {AEAD_NULL, AEAD_NULL, AEAD_NULL},
+    [12] = {AEAD_AES128_CBC, AEAD_AES192_CBC, AEAD_AES256_CBC},
+    [13] = {AEAD_AES128_CTR, AEAD_AES192_CTR, AEAD_AES256_CTR},
+    [14] = {AEAD_AES128_CCM, AEAD_AES192_CCM, AEAD_AES256_CCM},
+    [15] = {AEAD_AES128_CCM, AEAD_AES192_CCM, AEAD_AES256_CCM},
+    [16] = {AEAD_AES128_CCM, AEAD_AES192_CCM, AEAD_AES256_CCM},
+    [18] = {AEAD_AES128_GCM_SHORT, AEAD_AES192_GCM_SHORT, AEAD_AES256_GCM_SHORT},
+    [19] = {AEAD_AES128_GCM_SHORT, AEAD_AES192_GCM_SHORT, AEAD_AES256_GCM_SHORT},
+    [20] = {AEAD_AES128_GCM, AEAD_AES192_GCM, AEAD_AES256_GCM},
+    [23] = {AEAD_CAMELLIA128_CBC, AEAD_CAMELLIA192_CBC, AEAD_CAMELLIA256_CBC},
+    [24] = {AEAD_CAMELLIA128_CTR, AEAD_CAMELLIA192_CTR, AEAD_CAMELLIA256_CTR},
+    [28] = {AEAD_CHACHA20, AEAD_CHACHA20, AEAD_CHACHA20},
+};
+
+enum aead_cipher aead_cipher_of(const struct encr_alg *encr)
 {
-    if (encr->id == 28)
-        return AEAD_CHACHA20;
-    if (encr->id == 20)
-        return encr->key_len == 16 ? AEAD_AES128_GCM : AEAD_AES256_GCM;
-    return encr->key_len == 16 ? AEAD_AES128_CBC : AEAD_AES256_CBC;
+    return encr->key_len <= 16   ? by_number[encr->id].small
+           : encr->key_len == 24 ? by_number[encr->id].middle
+                                 : by_number[encr->id].large;
+}
+
+uint8_t aead_mac_of(uint16_t integ_id)
+{
+    return integ_id == 5   ? (uint8_t)MAC_AES_XCBC
+           : integ_id == 8 ? (uint8_t)MAC_AES_CMAC
+                           : (uint8_t)hash_of_integ(integ_id);
 }
 
 /* ---- engines ---- */
@@ -52,7 +77,19 @@ void aead_engine_free(struct aead_engine *engine)
 size_t aead_size(const struct encr_alg *encr, const struct integ_alg *integ)
 {
     (void)integ; /* one size fits all MACs */
-    return sizeof(struct aead) + (encr->aead ? 0 : sizeof(struct hmac_key));
+    return sizeof(struct aead) + (encr->aead ? 0 : sizeof(union mac_key));
+}
+
+static int mac_init(struct aead *aead, const struct integ_alg *integ, const uint8_t *key)
+{
+    union mac_key *mac = aead->mac_key;
+
+    aead->mac = aead_mac_of(integ->id);
+    if (aead->mac >= MAC_AES_XCBC)
+        return aesmac_key_init(&mac->aes, aead->mac == MAC_AES_CMAC ? AESMAC_CMAC : AESMAC_XCBC,
+                               key);
+    hmac_key_init(&mac->hmac, aead->mac, (struct bytes){key, integ->key_len});
+    return 0;
 }
 
 int aead_init(struct aead *aead, struct aead_engine *engine, const struct encr_alg *encr,
@@ -61,29 +98,32 @@ int aead_init(struct aead *aead, struct aead_engine *engine, const struct encr_a
     (void)engine;
     if (encr->aead != (integ == NULL) || (integ != NULL && integ_key == NULL))
         return ERR_ARGUMENT;
-    if (integ != NULL && hash_of_integ(integ->id) == HASH_NONE)
+    if (!aead_ossl_has(aead_cipher_of(encr)) ||
+        (integ != NULL && aead_mac_of(integ->id) == HASH_NONE))
         return ERR_UNSUPPORTED;
     memset(aead, 0, aead_size(encr, integ));
     aead->serial = atomic_fetch_add(&serials, 1) + 1;
-    aead->cipher = (uint8_t)cipher_of(encr);
+    aead->cipher = (uint8_t)aead_cipher_of(encr);
     memcpy(aead->key, key, encr->key_len);
-    memcpy(aead->salt, key + encr->key_len, encr->salt_len);
+    memcpy(aead->salt + sizeof(aead->salt) - encr->salt_len, key + encr->key_len, encr->salt_len);
     aead->icv_len = encr->aead ? encr->icv_len : integ->icv_len;
-    if (integ != NULL) {
-        aead->mac = (uint8_t)hash_of_integ(integ->id);
-        hmac_key_init(aead->hmac, aead->mac, (struct bytes){integ_key, integ->key_len});
-    }
-    return 0;
+    aead->block = encr->block;
+    return integ != NULL ? mac_init(aead, integ, integ_key) : 0;
 }
 
 void aead_wipe(struct aead *aead)
 {
-    secret_wipe(aead, sizeof(*aead) + (aead_is_cbc(aead) ? sizeof(struct hmac_key) : 0));
+    secret_wipe(aead, sizeof(*aead) + (aead_has_mac(aead) ? sizeof(union mac_key) : 0));
 }
 
 size_t aead_iv_len(const struct aead *aead)
 {
-    return aead_is_cbc(aead) ? 16 : 8;
+    return aead->cipher == AEAD_NULL ? 0 : aead->block > 1 ? aead->block : 8;
+}
+
+bool aead_iv_counts(const struct aead *aead)
+{
+    return aead->block == 1 && aead->cipher != AEAD_NULL;
 }
 
 size_t aead_icv_len(const struct aead *aead)
@@ -93,7 +133,7 @@ size_t aead_icv_len(const struct aead *aead)
 
 size_t aead_block(const struct aead *aead)
 {
-    return aead_is_cbc(aead) ? 16 : 1;
+    return aead->block;
 }
 
 /* ---- messages ---- */
@@ -101,7 +141,8 @@ size_t aead_block(const struct aead *aead)
 /* A cipher text of CBC is one block or more, and nothing but blocks. */
 static bool well_formed(const struct aead_op *op)
 {
-    return !aead_is_cbc(op->aead) || (op->text_len > 0 && op->text_len % 16 == 0);
+    return op->aead->block == 1 ||
+           (op->text_len > 0 && (op->text_len & (op->aead->block - 1u)) == 0);
 }
 
 /* ipsec-mb works on runs, so that its lanes fill. */

@@ -195,10 +195,15 @@ static bool enough(enum hash_kind mac, size_t messages)
 
 static bool fits_a_job(const struct aead_op *op)
 {
+    const struct aead *aead = op->aead;
+
     if (op->text_len == 0 || op->text_len > JOB_MAX)
         return false;
-    if (!aead_is_cbc(op->aead))
+    if (aead->cipher == AEAD_CHACHA20)
         return true;
+    if ((aead->cipher != AEAD_AES128_CBC && aead->cipher != AEAD_AES256_CBC) ||
+        aead->mac < HASH_SHA256 || aead->mac > HASH_SHA512)
+        return false;
     return op->iv == op->aad + op->aad_len && op->text == op->iv + 16 &&
            (!op->has_esn_high || op->icv == op->text + op->text_len);
 }
@@ -239,7 +244,7 @@ static size_t place_esn(struct work *w)
 static void cbc_job(IMB_JOB *job, struct work *w, const struct schedule *keys)
 {
     const struct aead_op *op = w->op;
-    const struct hmac_key *mac = op->aead->hmac;
+    const struct hmac_key *mac = &op->aead->mac_key->hmac;
     size_t before = (size_t)op->aad_len + 16;
 
     job->cipher_mode = IMB_CIPHER_CBC;
@@ -248,7 +253,7 @@ static void cbc_job(IMB_JOB *job, struct work *w, const struct schedule *keys)
                                                    : IMB_AUTH_HMAC_SHA_512;
     job->enc_keys = keys->encrypt;
     job->dec_keys = keys->decrypt;
-    job->key_len_in_bytes = aead_key_len(op->aead);
+    job->key_len_in_bytes = op->aead->cipher == AEAD_AES128_CBC ? 16 : 32;
     job->iv = op->iv;
     job->iv_len_in_bytes = 16;
     job->u.HMAC._hashed_auth_key_xor_ipad = mac->inner;
@@ -267,7 +272,7 @@ static void finish(const IMB_JOB *job)
     size_t len = op->aead->icv_len;
     bool done = job->status == IMB_STATUS_COMPLETED;
 
-    if (aead_is_cbc(op->aead) && op->has_esn_high)
+    if (aead_has_mac(op->aead) && op->has_esn_high)
         memcpy(op->icv, w->covered, 4);
     if (job->cipher_direction == IMB_DIR_ENCRYPT) {
         if (done)
@@ -287,7 +292,7 @@ static void flush(IMB_MGR *mgr)
 /* The slot comes before the job: making room may flush. */
 static void submit(struct mb *mb, struct work *w, bool seal)
 {
-    bool cbc = aead_is_cbc(w->op->aead);
+    bool cbc = aead_has_mac(w->op->aead);
     const struct slot *slot = cbc ? slot_of(mb, w->op->aead) : NULL;
     IMB_JOB *job = IMB_GET_NEXT_JOB(mb->mgr);
 
@@ -308,7 +313,7 @@ static void submit(struct mb *mb, struct work *w, bool seal)
 void aead_mb_run(struct aead_engine *engine, struct aead_op *ops, size_t count, bool seal)
 {
     struct mb *mb = engine->mb;
-    size_t jobs = 0, by_mac[HASH_SHA512 + 1] = {0};
+    size_t jobs = 0, by_mac[MAC_KINDS] = {0};
 
     mb->batch++;
     for (size_t i = 0; i < count; i++)

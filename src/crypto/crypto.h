@@ -5,8 +5,8 @@
  * HMAC as encrypt-then-MAC, behind one face; in place, and in batches so that ipsec-mb can work on
  * several packets at once. OpenSSL is the portable base. prf     HMAC PRFs and prf+ (RFC 7296
  * section 2.13); secrets in, secrets out. kex     key exchange: X25519, X448 (RFC 8031), ECP (RFC
- * 5903), MODP (RFC 3526), peer values checked (RFC 6989). sign    signatures: RSA PKCS#1 v1.5 and
- * PSS, ECDSA, Ed25519, by the schemes of RFC 7427 and the old methods. cert    X.509: read,
+ * 5903, 6954), MODP (RFC 3526), peer values checked (RFC 6989). sign    signatures: RSA PKCS#1 v1.5
+ * and PSS, ECDSA, Ed25519, by the schemes of RFC 7427 and the old methods. cert    X.509: read,
  * identity, chain verification against trust anchors. pki     making keys, certificates and PKCS#12
  * files for `shrike pki`.
  *
@@ -36,8 +36,9 @@ struct encr_alg {
     bool aead;
     const char *name; /* as in configuration: aes256gcm16, chacha20poly1305, aes128 */
     uint8_t key_len, salt_len, iv_len, icv_len,
-        block; /* octets; icv_len 0 when not AEAD; block = padding unit of the cipher (1 or 16) */
+        block; /* octets; icv_len 0 when not AEAD; block = padding unit of the cipher (1, 8, 16) */
 };
+enum { ENCR_NULL = 11 }; /* RFC 2410: ESP only, and only with integrity */
 struct prf_alg {
     uint16_t id;
     const char *name; /* prfsha256 */
@@ -79,13 +80,25 @@ size_t suite_defaults(uint8_t protocol, struct proposal *out, size_t max);
 size_t suite_encr_keymat(const struct encr_alg *e);
 /* Iteration for help and completion: NULL at the end. */
 const char *suite_name(uint8_t transform_type, size_t index);
+/* The transform that a word of the configuration names. */
+bool suite_find(const char *word, struct transform *out);
+/* Half a sentence on what speaks against an algorithm that works only when the configuration names
+ * it under `legacy`; NULL for all others. */
+const char *suite_legacy(const struct transform *t);
+/* Not among the defaults: suite_ready() comes before its use. */
+bool suite_rare(const struct transform *t);
+/* Makes a rare algorithm usable: takes it from libcrypto, Blowfish from its legacy provider, and
+ * runs its self-test. To be called before the sandbox closes, as it may load a library; what a
+ * process has made ready its children have, too. 0 also for what needs no such thing.
+ * ERR_UNSUPPORTED: this libcrypto does not have it; ERR_CRYPTO: it gives wrong answers. */
+int suite_ready(const struct transform *t) MUST_USE;
 
 /* ---- aead
  * --------------------------------------------------------------------------------------------------------------------
  */
 
 /* A keyed cipher for one direction of one SA: the key octets and little else (48 octets, 176 with
- * HMAC), in memory the caller provides: aead_size() octets, aligned to 16 or more. */
+ * a MAC), in memory the caller provides: aead_size() octets, aligned to 16 or more. */
 struct aead;
 /* Per-thread scratch: ipsec-mb's manager, where the CPU is worth it, and the key schedules of the
  * last few dozen keys used, made on first use (0.2 us) and kept until others take their place or
@@ -103,17 +116,19 @@ int aead_init(struct aead *aead, struct aead_engine *engine, const struct encr_a
               const uint8_t *key, const struct integ_alg *integ, const uint8_t *integ_key) MUST_USE;
 void aead_wipe(struct aead *aead);
 size_t aead_iv_len(const struct aead *aead); /* octets on the wire */
+/* The IV must never repeat under one key, so it counts; else it must be unpredictable. */
+bool aead_iv_counts(const struct aead *aead);
 size_t aead_icv_len(const struct aead *aead);
 size_t aead_block(const struct aead *aead); /* plaintext must be a multiple of this */
 
 /* One message. `text` is encrypted or decrypted in place. iv points at the octets on the wire
- * (aead_iv_len; for CBC unpredictable). For AEAD: aad as given. For encrypt-then-MAC: the MAC
+ * (aead_iv_len; see aead_iv_counts). For AEAD: aad as given. For encrypt-then-MAC: the MAC
  * covers aad, iv, ciphertext, then `esn_high` when has_esn_high (RFC 4303 2.2.1 implicit high half;
  * for AEAD the caller puts it into aad). aad, iv and text of a packet must lie one behind the other
  * in memory (aad | iv | text), which they do in ESP and SK. icv is written by seal and compared by
  * open. With esn_high the fast path needs icv == text + text_len, as it is in ESP: the four octets
  * take its place while the MAC runs, and the ICV is put there, or back there, afterwards. For CBC
- * text_len is a multiple of 16 and not 0; anything else comes back with ok = false. */
+ * text_len is a multiple of the block and not 0; anything else comes back with ok = false. */
 struct aead_op {
     const struct aead *aead;
     const uint8_t *aad; /* for AEAD with ESN this may point elsewhere (the 12-octet form) */

@@ -98,6 +98,8 @@ static void state_load(struct hash *h, enum hash_kind kind, const uint8_t from[s
 enum hash_kind hash_of_prf(uint16_t prf_id)
 {
     switch (prf_id) {
+    case 2:
+        return HASH_SHA1;
     case 5:
         return HASH_SHA256;
     case 6:
@@ -112,6 +114,8 @@ enum hash_kind hash_of_prf(uint16_t prf_id)
 enum hash_kind hash_of_integ(uint16_t integ_id)
 {
     switch (integ_id) {
+    case 2:
+        return HASH_SHA1;
     case 12:
         return HASH_SHA256;
     case 13:

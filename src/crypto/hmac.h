@@ -12,8 +12,7 @@
 
 #include "base/base.h"
 
-/* SHA-224 has no number in IKEv2; it and SHA-1 as a PRF are here for the sake of public test data.
- */
+/* SHA-224 has no number in IKEv2; it is here for the sake of public test data. */
 enum hash_kind { HASH_NONE, HASH_SHA1, HASH_SHA224, HASH_SHA256, HASH_SHA384, HASH_SHA512 };
 enum { HASH_MAX = 64, HASH_STATE = 64 };
 

@@ -8,9 +8,9 @@ static const struct kex_method *method_of(uint16_t id)
 {
     if (id == 31 || id == 32)
         return &kex_xdh;
-    if (id >= 19 && id <= 21)
+    if ((id >= 19 && id <= 21) || (id >= 28 && id <= 30))
         return &kex_ecp;
-    if (id >= 14 && id <= 16)
+    if (id == 2 || id == 5 || (id >= 14 && id <= 18))
         return &kex_modp;
     return NULL;
 }

@@ -1,4 +1,5 @@
-/* ECP groups 19, 20, 21 (RFC 5903): the public value is x | y, the secret is x. */
+/* ECP groups 19, 20, 21 (RFC 5903) and brainpool 28, 29, 30 (RFC 6954): the public value is x | y,
+ * the secret is x. */
 #include "crypto/kex_method.h"
 #include "crypto/openssl.h"
 
@@ -11,7 +12,7 @@
 
 enum { FIELD_MAX = 66, SCALAR_TRIES = 64 };
 
-static EC_GROUP *groups[3];
+static EC_GROUP *groups[6];
 static pthread_once_t groups_once = PTHREAD_ONCE_INIT;
 
 static void make_groups(void)
@@ -19,6 +20,10 @@ static void make_groups(void)
     groups[0] = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1);
     groups[1] = EC_GROUP_new_by_curve_name(NID_secp384r1);
     groups[2] = EC_GROUP_new_by_curve_name(NID_secp521r1);
+    groups[3] = EC_GROUP_new_by_curve_name(NID_brainpoolP256r1);
+    groups[4] = EC_GROUP_new_by_curve_name(NID_brainpoolP384r1);
+    groups[5] = EC_GROUP_new_by_curve_name(NID_brainpoolP512r1);
+    ERR_clear_error(); /* some builds of libcrypto have no brainpool */
 }
 
 bool kex_ecp_ready(void)
@@ -27,9 +32,19 @@ bool kex_ecp_ready(void)
     return groups[0] != NULL && groups[1] != NULL && groups[2] != NULL;
 }
 
+static const EC_GROUP *group_by_id(uint16_t id)
+{
+    return kex_ecp_ready() ? groups[id >= 28 ? id - 25 : id - 19] : NULL;
+}
+
 static const EC_GROUP *group_of(const struct kex *kex)
 {
-    return kex_ecp_ready() ? groups[kex->alg->id - 19] : NULL;
+    return group_by_id(kex->alg->id);
+}
+
+bool kex_ecp_has(uint16_t id)
+{
+    return group_by_id(id) != NULL;
 }
 
 /* A scalar in 1..n-1 by rejection: no bias, and for these orders hardly ever a second try. */

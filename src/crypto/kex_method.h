@@ -4,7 +4,7 @@
 
 #include "crypto/crypto.h"
 
-enum { KEX_PRIVATE_MAX = 72 };
+enum { KEX_PRIVATE_MAX = 80 };
 
 struct kex {
     const struct kex_alg *alg;
@@ -26,8 +26,10 @@ struct kex_method {
 extern const struct kex_method kex_xdh, kex_ecp, kex_modp;
 
 /* Group parameters are made once per process, before the sandbox closes; false when libcrypto
- * lacks one. Later calls cost nothing. */
+ * lacks one of the defaults. Later calls cost nothing. */
 bool kex_ecp_ready(void);
 bool kex_modp_ready(void);
+/* Of the ECP groups, brainpool's are missing in some builds of libcrypto. */
+bool kex_ecp_has(uint16_t id);
 
 #endif

@@ -1,4 +1,5 @@
-/* MODP groups 14, 15, 16 (RFC 3526): safe primes, generator 2, values padded to the prime. */
+/* MODP groups 2 (RFC 2409), 5 and 14 to 18 (RFC 3526): safe primes, generator 2, values padded to
+ * the prime. */
 #include "crypto/kex_method.h"
 #include "crypto/openssl.h"
 
@@ -7,7 +8,19 @@
 
 #include <openssl/bn.h>
 
-enum { GROUPS = 3 };
+/* In the order of their numbers, but for 2 and 5. */
+static const struct {
+    BIGNUM *(*prime)(BIGNUM *);
+    /* Octets of the exponent as RFC 3526 section 8 sizes it, the larger estimate rounded up: twice
+     * the strength of the group, so that the exponent is not the weaker part. */
+    uint8_t exponent;
+} sizes[] = {
+    {BN_get_rfc3526_prime_2048, 40}, {BN_get_rfc3526_prime_3072, 53},
+    {BN_get_rfc3526_prime_4096, 60}, {BN_get_rfc3526_prime_6144, 68},
+    {BN_get_rfc3526_prime_8192, 78}, {BN_get_rfc2409_prime_1024, 32},
+    {BN_get_rfc3526_prime_1536, 32},
+};
+enum { GROUPS = ARRAY_LEN(sizes) };
 
 static struct {
     BIGNUM *prime, *top; /* top = p - 1 */
@@ -16,10 +29,6 @@ static struct {
 } groups[GROUPS];
 static bool groups_ok;
 static pthread_once_t groups_once = PTHREAD_ONCE_INIT;
-
-/* Exponents as RFC 3526 section 8 sizes them, the larger estimate rounded up to octets: twice the
- * strength of the group, so that the exponent is not the weaker part. */
-static const uint8_t exponent_len[GROUPS] = {40, 53, 60};
 
 static bool make_group(size_t i, BIGNUM *prime, BN_CTX *ctx)
 {
@@ -36,9 +45,9 @@ static void make_groups(void)
 {
     BN_CTX *ctx = BN_CTX_new();
 
-    groups_ok = ctx != NULL && make_group(0, BN_get_rfc3526_prime_2048(NULL), ctx) &&
-                make_group(1, BN_get_rfc3526_prime_3072(NULL), ctx) &&
-                make_group(2, BN_get_rfc3526_prime_4096(NULL), ctx);
+    groups_ok = ctx != NULL;
+    for (size_t i = 0; i < GROUPS && groups_ok; i++)
+        groups_ok = make_group(i, sizes[i].prime(NULL), ctx);
     BN_CTX_free(ctx);
 }
 
@@ -48,10 +57,15 @@ bool kex_modp_ready(void)
     return groups_ok;
 }
 
+static size_t index_of(uint16_t id)
+{
+    return id == 2 ? 5 : id == 5 ? 6 : id - 14u;
+}
+
 /* out = base ^ our exponent mod p, padded. */
 static int power(const struct kex *kex, const BIGNUM *base, uint8_t *out)
 {
-    size_t i = (size_t)kex->alg->id - 14;
+    size_t i = index_of(kex->alg->id);
     BN_CTX *ctx = BN_CTX_new();
     BIGNUM *exponent = BN_bin2bn(kex->priv, kex->private_len, BN_secure_new());
     BIGNUM *result = BN_secure_new();
@@ -72,11 +86,11 @@ static int power(const struct kex *kex, const BIGNUM *base, uint8_t *out)
 
 static int create(struct kex *kex, const struct random *random)
 {
-    size_t i = (size_t)kex->alg->id - 14;
+    size_t i = index_of(kex->alg->id);
 
     if (!kex_modp_ready())
         return ERR_CRYPTO;
-    kex->private_len = exponent_len[i];
+    kex->private_len = sizes[i].exponent;
     random_fill(random, kex->priv, kex->private_len);
     kex->priv[0] |= 0x80; /* full length, never zero */
     return power(kex, groups[i].two, kex->pub);
@@ -85,7 +99,7 @@ static int create(struct kex *kex, const struct random *random)
 /* RFC 6989 section 2.1: in a group with a safe prime, 1 < r < p - 1 is all there is to check. */
 static int derive(const struct kex *kex, const uint8_t *peer, uint8_t *secret)
 {
-    size_t i = (size_t)kex->alg->id - 14;
+    size_t i = index_of(kex->alg->id);
     BIGNUM *theirs = BN_bin2bn(peer, kex->alg->public_len, NULL);
     int rc = ERR_KE;
 

@@ -1,7 +1,10 @@
+#include "crypto/aesmac.h"
 #include "crypto/crypto.h"
 #include "crypto/hmac.h"
 
 #include <string.h>
+
+enum { PRF_SEEDS_MAX = 6 };
 
 static void update_parts(struct hash *h, const struct bytes *parts, size_t count)
 {
@@ -51,11 +54,50 @@ int hmac_expand(enum hash_kind kind, struct bytes key, const struct bytes *seed,
     return 0;
 }
 
+static bool is_aes(const struct prf_alg *alg)
+{
+    return alg->id == 4 || alg->id == 8;
+}
+
+static enum aesmac_kind aes_kind(const struct prf_alg *alg)
+{
+    return alg->id == 8 ? AESMAC_CMAC : AESMAC_XCBC;
+}
+
+/* prf+ over AES: as in hmac_expand(). */
+static int aes_expand(enum aesmac_kind kind, struct bytes key, const struct bytes *seed,
+                      size_t count, uint8_t *out, size_t out_len)
+{
+    struct bytes parts[2 + PRF_SEEDS_MAX];
+    uint8_t block[AESMAC_LEN];
+    int rc = 0;
+
+    if (out_len > 255u * AESMAC_LEN || count > PRF_SEEDS_MAX)
+        return ERR_ARGUMENT;
+    for (size_t i = 0; i < count; i++)
+        parts[1 + i] = seed[i];
+    parts[0] = (struct bytes){block, 0};
+    for (uint8_t n = 1; rc == 0 && out_len > 0; n++) {
+        size_t take = out_len < AESMAC_LEN ? out_len : AESMAC_LEN;
+
+        parts[1 + count] = (struct bytes){&n, 1};
+        rc = aesmac_prf(kind, key, parts, count + 2, block);
+        parts[0].len = AESMAC_LEN;
+        memcpy(out, block, take);
+        out += take;
+        out_len -= take;
+    }
+    secret_wipe(block, sizeof(block));
+    return rc;
+}
+
 int prf(const struct prf_alg *alg, struct bytes key, const struct bytes *parts, size_t count,
         uint8_t *out)
 {
     enum hash_kind kind = hash_of_prf(alg->id);
 
+    if (is_aes(alg))
+        return aesmac_prf(aes_kind(alg), key, parts, count, out);
     if (kind == HASH_NONE)
         return ERR_UNSUPPORTED;
     hmac_parts(kind, key, parts, count, out);
@@ -67,6 +109,8 @@ int prf_plus(const struct prf_alg *alg, struct bytes key, const struct bytes *se
 {
     enum hash_kind kind = hash_of_prf(alg->id);
 
+    if (is_aes(alg))
+        return aes_expand(aes_kind(alg), key, seed, count, out, out_len);
     return kind == HASH_NONE ? ERR_UNSUPPORTED : hmac_expand(kind, key, seed, count, out, out_len);
 }
 

@@ -4,61 +4,67 @@
 #include <string.h>
 #include <strings.h>
 
-/* IANA numbers as in RFC 7296 section 3.3.2 and the registry; sizes by RFC 4106, 7634, 3602, 4868,
- * 8031, 5903 and 3526. Order is the order of help and completion. */
+/* IANA numbers as in RFC 7296 section 3.3.2 and the registry; sizes by RFC 4106, 4309, 7634, 3602,
+ * 3686, 2451, 4312, 5529, 4868, 2404, 3566, 4494, 8031, 5903, 6954, 3526 and 2409. Order is the
+ * order of help and completion. */
+#define AEAD(i, bits, text, key, salt, icv)                                                        \
+    {                                                                                              \
+        .id = (i), .key_bits = (bits), .attribute = (bits) != 0, .aead = true, .name = (text),     \
+        .key_len = (key), .salt_len = (salt), .iv_len = 8, .icv_len = (icv), .block = 1            \
+    }
+#define AEADS(i, text, salt, icv)                                                                  \
+    AEAD(i, 128, "aes128" text, 16, salt, icv), AEAD(i, 192, "aes192" text, 24, salt, icv),        \
+        AEAD(i, 256, "aes256" text, 32, salt, icv)
+#define CBC(i, bits, text, key, unit)                                                              \
+    {                                                                                              \
+        .id = (i), .key_bits = (bits), .attribute = (bits) != 0, .name = (text), .key_len = (key), \
+        .iv_len = (unit), .block = (unit)                                                          \
+    }
+#define CTR(i, bits, text, key)                                                                    \
+    {                                                                                              \
+        .id = (i), .key_bits = (bits), .attribute = true, .name = (text), .key_len = (key),        \
+        .salt_len = 4, .iv_len = 8, .block = 1                                                     \
+    }
 static const struct encr_alg encrs[] = {
-    {.id = 20,
-     .key_bits = 256,
-     .attribute = true,
-     .aead = true,
-     .name = "aes256gcm16",
-     .key_len = 32,
-     .salt_len = 4,
-     .iv_len = 8,
-     .icv_len = 16,
-     .block = 1},
-    {.id = 20,
-     .key_bits = 128,
-     .attribute = true,
-     .aead = true,
-     .name = "aes128gcm16",
-     .key_len = 16,
-     .salt_len = 4,
-     .iv_len = 8,
-     .icv_len = 16,
-     .block = 1},
-    {.id = 28,
-     .aead = true,
-     .name = "chacha20poly1305",
-     .key_len = 32,
-     .salt_len = 4,
-     .iv_len = 8,
-     .icv_len = 16,
-     .block = 1},
-    {.id = 12,
-     .key_bits = 256,
-     .attribute = true,
-     .name = "aes256",
-     .key_len = 32,
-     .iv_len = 16,
-     .block = 16},
-    {.id = 12,
-     .key_bits = 128,
-     .attribute = true,
-     .name = "aes128",
-     .key_len = 16,
-     .iv_len = 16,
-     .block = 16},
+    AEAD(20, 256, "aes256gcm16", 32, 4, 16),
+    AEAD(20, 128, "aes128gcm16", 16, 4, 16),
+    AEAD(28, 0, "chacha20poly1305", 32, 4, 16),
+    CBC(12, 256, "aes256", 32, 16),
+    CBC(12, 128, "aes128", 16, 16),
+    AEAD(20, 192, "aes192gcm16", 24, 4, 16),
+    CBC(12, 192, "aes192", 24, 16),
+    AEADS(19, "gcm12", 4, 12),
+    AEADS(18, "gcm8", 4, 8),
+    AEADS(16, "ccm16", 3, 16),
+    AEADS(15, "ccm12", 3, 12),
+    AEADS(14, "ccm8", 3, 8),
+    CTR(13, 128, "aes128ctr", 16),
+    CTR(13, 192, "aes192ctr", 24),
+    CTR(13, 256, "aes256ctr", 32),
+    CBC(23, 128, "camellia128", 16, 16),
+    CBC(23, 192, "camellia192", 24, 16),
+    CBC(23, 256, "camellia256", 32, 16),
+    CTR(24, 128, "camellia128ctr", 16),
+    CTR(24, 192, "camellia192ctr", 24),
+    CTR(24, 256, "camellia256ctr", 32),
+    CBC(3, 0, "3des", 24, 8),
+    CBC(7, 128, "blowfish128", 16, 8),
+    CBC(7, 192, "blowfish192", 24, 8),
+    CBC(7, 256, "blowfish256", 32, 8),
+    {.id = ENCR_NULL, .name = "null", .block = 1},
 };
 static const struct prf_alg prfs[] = {
-    {.id = 5, .name = "prfsha256", .len = 32},
-    {.id = 6, .name = "prfsha384", .len = 48},
-    {.id = 7, .name = "prfsha512", .len = 64},
+    {.id = 5, .name = "prfsha256", .len = 32},  {.id = 6, .name = "prfsha384", .len = 48},
+    {.id = 7, .name = "prfsha512", .len = 64},  {.id = 2, .name = "prfsha1", .len = 20},
+    {.id = 4, .name = "prfaesxcbc", .len = 16}, {.id = 8, .name = "prfaescmac", .len = 16},
 };
 static const struct integ_alg integs[] = {
     {.id = 12, .name = "sha256", .key_len = 32, .icv_len = 16},
     {.id = 13, .name = "sha384", .key_len = 48, .icv_len = 24},
     {.id = 14, .name = "sha512", .key_len = 64, .icv_len = 32},
+    {.id = 2, .name = "sha1", .key_len = 20, .icv_len = 12},
+    {.id = 5, .name = "aesxcbc", .key_len = 16, .icv_len = 12},
+    {.id = 8, .name = "aescmac", .key_len = 16, .icv_len = 12},
 };
 static const struct kex_alg kexs[] = {
     {.id = 31, .name = "x25519", .public_len = 32, .secret_len = 32},
@@ -69,20 +75,46 @@ static const struct kex_alg kexs[] = {
     {.id = 14, .name = "modp2048", .public_len = 256, .secret_len = 256},
     {.id = 15, .name = "modp3072", .public_len = 384, .secret_len = 384},
     {.id = 16, .name = "modp4096", .public_len = 512, .secret_len = 512},
+    {.id = 17, .name = "modp6144", .public_len = 768, .secret_len = 768},
+    {.id = 18, .name = "modp8192", .public_len = 1024, .secret_len = 1024},
+    {.id = 28, .name = "ecp256bp", .public_len = 64, .secret_len = 32},
+    {.id = 29, .name = "ecp384bp", .public_len = 96, .secret_len = 48},
+    {.id = 30, .name = "ecp512bp", .public_len = 128, .secret_len = 64},
+    {.id = 2, .name = "modp1024", .public_len = 128, .secret_len = 128},
+    {.id = 5, .name = "modp1536", .public_len = 192, .secret_len = 192},
 };
 
 /* Every word a configuration may use, and, for display only, the common ones that peers offer and
- * this program does not have: a refusal that names "3des" is understood, "encr-3" is not. */
-enum word_use { WORD_NAME, WORD_ALIAS, WORD_DISPLAY };
+ * this program does not have: a refusal that names "md5" is understood, "integ-1" is not.
+ * WORD_RARE is sound but not in the defaults; WORD_LEGACY works only where it is named under
+ * `legacy` as well, and `why` says what speaks against it. */
+enum word_use { WORD_NAME, WORD_RARE, WORD_LEGACY, WORD_ALIAS, WORD_DISPLAY };
 struct word {
     struct transform transform;
     const char *name;
     enum word_use use;
+    const char *why;
 };
 #define WORD(t, i, bits, text, how)                                                                \
     {                                                                                              \
-        {.type = (t), .id = (i), .key_bits = (bits)}, text, how                                    \
+        {.type = (t), .id = (i), .key_bits = (bits)}, text, how, NULL                              \
     }
+#define OLD(t, i, bits, text, reason)                                                              \
+    {                                                                                              \
+        {.type = (t), .id = (i), .key_bits = (bits)}, text, WORD_LEGACY, reason                    \
+    }
+#define OLD_ENCRS(i, before, after, reason)                                                        \
+    OLD(TRANSFORM_ENCR, i, 128, before "128" after, reason),                                       \
+        OLD(TRANSFORM_ENCR, i, 192, before "192" after, reason),                                   \
+        OLD(TRANSFORM_ENCR, i, 256, before "256" after, reason)
+#define SHORT_TAG   "its short tag is easier to forge"
+#define CCM         "it is slower than AES-GCM and no safer"
+#define BARE_CTR    "an IV used twice under one key gives the text away"
+#define CAMELLIA    "it is rare, slow, and not constant in time"
+#define SMALL_BLOCK "its blocks of 64 bits repeat after some gigabytes"
+#define WEAK_HASH   "SHA-1 is broken as a hash, and what still asks for it is old"
+#define SHORT_MAC   "it is rare, and its tag has 96 bits only"
+#define SHORT_PRIME "who has the means can break it"
 static const struct word words[] = {
     WORD(TRANSFORM_ENCR, 20, 256, "aes256gcm16", WORD_NAME),
     WORD(TRANSFORM_ENCR, 20, 128, "aes128gcm16", WORD_NAME),
@@ -90,28 +122,39 @@ static const struct word words[] = {
     WORD(TRANSFORM_ENCR, 12, 256, "aes256", WORD_NAME),
     WORD(TRANSFORM_ENCR, 12, 128, "aes128", WORD_NAME),
     WORD(TRANSFORM_ENCR, 12, 256, "aes256cbc", WORD_ALIAS),
+    WORD(TRANSFORM_ENCR, 12, 192, "aes192cbc", WORD_ALIAS),
     WORD(TRANSFORM_ENCR, 12, 128, "aes128cbc", WORD_ALIAS),
     WORD(TRANSFORM_ENCR, 20, 256, "aes256gcm", WORD_ALIAS),
+    WORD(TRANSFORM_ENCR, 20, 192, "aes192gcm", WORD_ALIAS),
     WORD(TRANSFORM_ENCR, 20, 128, "aes128gcm", WORD_ALIAS),
-    WORD(TRANSFORM_ENCR, 3, 0, "3des", WORD_DISPLAY),
-    WORD(TRANSFORM_ENCR, 11, 0, "null", WORD_DISPLAY),
-    WORD(TRANSFORM_ENCR, 12, 192, "aes192", WORD_DISPLAY),
-    WORD(TRANSFORM_ENCR, 20, 192, "aes192gcm16", WORD_DISPLAY),
+    WORD(TRANSFORM_ENCR, 20, 192, "aes192gcm16", WORD_RARE),
+    WORD(TRANSFORM_ENCR, 12, 192, "aes192", WORD_RARE),
+    WORD(TRANSFORM_ENCR, ENCR_NULL, 0, "null", WORD_RARE),
+    OLD_ENCRS(19, "aes", "gcm12", SHORT_TAG),
+    OLD_ENCRS(18, "aes", "gcm8", SHORT_TAG),
+    OLD_ENCRS(16, "aes", "ccm16", CCM),
+    OLD_ENCRS(15, "aes", "ccm12", SHORT_TAG),
+    OLD_ENCRS(14, "aes", "ccm8", SHORT_TAG),
+    OLD_ENCRS(13, "aes", "ctr", BARE_CTR),
+    OLD_ENCRS(23, "camellia", "", CAMELLIA),
+    OLD_ENCRS(24, "camellia", "ctr", CAMELLIA),
+    OLD_ENCRS(7, "blowfish", "", SMALL_BLOCK),
+    OLD(TRANSFORM_ENCR, 3, 0, "3des", SMALL_BLOCK),
     WORD(TRANSFORM_PRF, 5, 0, "prfsha256", WORD_NAME),
     WORD(TRANSFORM_PRF, 6, 0, "prfsha384", WORD_NAME),
     WORD(TRANSFORM_PRF, 7, 0, "prfsha512", WORD_NAME),
+    OLD(TRANSFORM_PRF, 2, 0, "prfsha1", WEAK_HASH),
+    OLD(TRANSFORM_PRF, 4, 0, "prfaesxcbc", SHORT_MAC),
+    OLD(TRANSFORM_PRF, 8, 0, "prfaescmac", SHORT_MAC),
     WORD(TRANSFORM_PRF, 1, 0, "prfmd5", WORD_DISPLAY),
-    WORD(TRANSFORM_PRF, 2, 0, "prfsha1", WORD_DISPLAY),
-    WORD(TRANSFORM_PRF, 4, 0, "prfaesxcbc", WORD_DISPLAY),
-    WORD(TRANSFORM_PRF, 8, 0, "prfaescmac", WORD_DISPLAY),
     WORD(TRANSFORM_INTEG, 12, 0, "sha256", WORD_NAME),
     WORD(TRANSFORM_INTEG, 13, 0, "sha384", WORD_NAME),
     WORD(TRANSFORM_INTEG, 14, 0, "sha512", WORD_NAME),
+    OLD(TRANSFORM_INTEG, 2, 0, "sha1", WEAK_HASH),
+    OLD(TRANSFORM_INTEG, 5, 0, "aesxcbc", SHORT_MAC),
+    OLD(TRANSFORM_INTEG, 8, 0, "aescmac", SHORT_MAC),
     WORD(TRANSFORM_INTEG, 0, 0, "none", WORD_DISPLAY),
     WORD(TRANSFORM_INTEG, 1, 0, "md5", WORD_DISPLAY),
-    WORD(TRANSFORM_INTEG, 2, 0, "sha1", WORD_DISPLAY),
-    WORD(TRANSFORM_INTEG, 5, 0, "aesxcbc", WORD_DISPLAY),
-    WORD(TRANSFORM_INTEG, 8, 0, "aescmac", WORD_DISPLAY),
     WORD(TRANSFORM_KE, 31, 0, "x25519", WORD_NAME),
     WORD(TRANSFORM_KE, 32, 0, "x448", WORD_NAME),
     WORD(TRANSFORM_KE, 19, 0, "ecp256", WORD_NAME),
@@ -122,12 +165,18 @@ static const struct word words[] = {
     WORD(TRANSFORM_KE, 16, 0, "modp4096", WORD_NAME),
     WORD(TRANSFORM_KE, 31, 0, "curve25519", WORD_ALIAS),
     WORD(TRANSFORM_KE, 32, 0, "curve448", WORD_ALIAS),
+    WORD(TRANSFORM_KE, 17, 0, "modp6144", WORD_RARE),
+    WORD(TRANSFORM_KE, 18, 0, "modp8192", WORD_RARE),
+    WORD(TRANSFORM_KE, 28, 0, "ecp256bp", WORD_RARE),
+    WORD(TRANSFORM_KE, 29, 0, "ecp384bp", WORD_RARE),
+    WORD(TRANSFORM_KE, 30, 0, "ecp512bp", WORD_RARE),
+    WORD(TRANSFORM_KE, 28, 0, "brainpoolp256r1", WORD_ALIAS),
+    WORD(TRANSFORM_KE, 29, 0, "brainpoolp384r1", WORD_ALIAS),
+    WORD(TRANSFORM_KE, 30, 0, "brainpoolp512r1", WORD_ALIAS),
+    OLD(TRANSFORM_KE, 2, 0, "modp1024", SHORT_PRIME),
+    OLD(TRANSFORM_KE, 5, 0, "modp1536", SHORT_PRIME),
     WORD(TRANSFORM_KE, 0, 0, "none", WORD_DISPLAY),
     WORD(TRANSFORM_KE, 1, 0, "modp768", WORD_DISPLAY),
-    WORD(TRANSFORM_KE, 2, 0, "modp1024", WORD_DISPLAY),
-    WORD(TRANSFORM_KE, 5, 0, "modp1536", WORD_DISPLAY),
-    WORD(TRANSFORM_KE, 17, 0, "modp6144", WORD_DISPLAY),
-    WORD(TRANSFORM_KE, 18, 0, "modp8192", WORD_DISPLAY),
     WORD(TRANSFORM_KE, 22, 0, "modp1024s160", WORD_DISPLAY),
     WORD(TRANSFORM_KE, 23, 0, "modp2048s224", WORD_DISPLAY),
     WORD(TRANSFORM_KE, 24, 0, "modp2048s256", WORD_DISPLAY),
@@ -175,9 +224,31 @@ size_t suite_encr_keymat(const struct encr_alg *e)
 const char *suite_name(uint8_t transform_type, size_t index)
 {
     for (size_t i = 0; i < ARRAY_LEN(words); i++)
-        if (words[i].use == WORD_NAME && words[i].transform.type == transform_type && index-- == 0)
+        if (words[i].use < WORD_ALIAS && words[i].transform.type == transform_type && index-- == 0)
             return words[i].name;
     return NULL;
+}
+
+static const struct word *word_of(const struct transform *t)
+{
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (words[i].use != WORD_ALIAS && transform_equal(&words[i].transform, t))
+            return &words[i];
+    return NULL;
+}
+
+const char *suite_legacy(const struct transform *t)
+{
+    const struct word *word = word_of(t);
+
+    return word != NULL ? word->why : NULL;
+}
+
+bool suite_rare(const struct transform *t)
+{
+    const struct word *word = word_of(t);
+
+    return word != NULL && (word->use == WORD_RARE || word->use == WORD_LEGACY);
 }
 
 /* ---- printing ---- */
@@ -190,11 +261,12 @@ const char *suite_print(const struct transform *t, char text[static 32])
     };
     char kind[16], bits[8] = "";
 
-    for (size_t i = 0; i < ARRAY_LEN(words); i++)
-        if (words[i].use != WORD_ALIAS && transform_equal(&words[i].transform, t)) {
-            snprintf(text, 32, "%s", words[i].name);
-            return text;
-        }
+    const struct word *word = word_of(t);
+
+    if (word != NULL) {
+        snprintf(text, 32, "%s", word->name);
+        return text;
+    }
     if (t->type < ARRAY_LEN(kinds) && kinds[t->type] != NULL)
         snprintf(kind, sizeof(kind), "%s", kinds[t->type]);
     else
@@ -233,9 +305,18 @@ static const struct transform *find_word(struct bytes piece)
     return NULL;
 }
 
+bool suite_find(const char *word, struct transform *out)
+{
+    const struct transform *t = find_word((struct bytes){(const uint8_t *)word, strlen(word)});
+
+    if (t != NULL)
+        *out = *t;
+    return t != NULL;
+}
+
 /* What a proposal holds so far. */
 struct gathered {
-    bool aead, classic, integ, prf, ke, sn;
+    bool aead, classic, null, integ, prf, ke, sn;
 };
 
 /* May this word stand here, after what was read before? */
@@ -245,8 +326,12 @@ static bool fits(const struct transform *t, uint8_t protocol, struct gathered *s
     case TRANSFORM_ENCR:
         if (suite_encr(t->id, t->key_bits)->aead)
             seen->aead = true;
+        else if (t->id == ENCR_NULL)
+            seen->null = true;
         else
             seen->classic = true;
+        if (seen->null && (protocol == PROTOCOL_IKE || seen->classic))
+            return false; /* nobody gets it by falling back from a cipher */
         break;
     case TRANSFORM_INTEG:
         seen->integ = true;
@@ -261,7 +346,15 @@ static bool fits(const struct transform *t, uint8_t protocol, struct gathered *s
         seen->sn = true;
         return protocol == PROTOCOL_ESP;
     }
-    return !(seen->aead && (seen->classic || seen->integ));
+    return !(seen->aead && (seen->classic || seen->null || seen->integ));
+}
+
+/* The PRF made of the same hash or cipher. */
+static uint16_t prf_of_integ(uint16_t integ)
+{
+    static const uint8_t prf[] = {[2] = 2, [5] = 4, [8] = 8, [12] = 5, [13] = 6, [14] = 7};
+
+    return prf[integ];
 }
 
 static bool derive_prf(struct proposal *p)
@@ -269,8 +362,8 @@ static bool derive_prf(struct proposal *p)
     uint8_t given = p->count;
 
     for (uint8_t i = 0; i < given; i++)
-        if (p->transforms[i].type == TRANSFORM_INTEG) /* 12, 13, 14 go with PRF 5, 6, 7 */
-            if (!proposal_add(p, TRANSFORM_PRF, (uint16_t)(p->transforms[i].id - 7), 0))
+        if (p->transforms[i].type == TRANSFORM_INTEG)
+            if (!proposal_add(p, TRANSFORM_PRF, prf_of_integ(p->transforms[i].id), 0))
                 return false;
     return true;
 }
@@ -278,7 +371,7 @@ static bool derive_prf(struct proposal *p)
 /* Adds what may be left out and refuses what must not. */
 static int complete(struct proposal *p, const struct gathered *seen)
 {
-    if (!seen->aead && !(seen->classic && seen->integ))
+    if (!seen->aead && !((seen->classic || seen->null) && seen->integ))
         return ERR_SYNTAX;
     if (p->protocol == PROTOCOL_IKE) {
         if (!seen->ke || (seen->aead && !seen->prf))

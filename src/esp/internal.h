@@ -79,7 +79,7 @@ struct sa {
     struct spd_node *nodes; /* remote_count of them */
     uint8_t local_count, remote_count;
     uint8_t iv_len, icv_len, align; /* align: unit of padding, at least 4 */
-    bool esn, aead;
+    bool esn, aead, iv_counts;
     uint32_t size; /* of the whole block */
     uint64_t soft_bytes, hard_bytes, soft_packets, hard_packets;
 

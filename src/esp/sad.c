@@ -233,6 +233,7 @@ int sad_create(struct esp_plane *plane, const struct esp_sa_config *config, stru
     sa->aead_in = in;
     sa->aead_out = to;
     sa->aead = encr->aead;
+    sa->iv_counts = aead_iv_counts(in);
     sa->iv_len = (uint8_t)aead_iv_len(in);
     sa->icv_len = (uint8_t)aead_icv_len(in);
     sa->align = aead_block(in) < 4 ? 4 : (uint8_t)aead_block(in);

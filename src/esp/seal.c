@@ -46,7 +46,7 @@ static void iv_refill(struct esp_out *out)
 
 static void put_iv(struct esp_out *out, const struct sa *sa, uint64_t sequence, uint8_t *at)
 {
-    if (sa->aead) {
+    if (sa->iv_counts) {
         uint64_t iv = htobe64(sequence);
         memcpy(at, &iv, sizeof(iv));
         return;
@@ -54,7 +54,7 @@ static void put_iv(struct esp_out *out, const struct sa *sa, uint64_t sequence, 
     if (out->ivs.left == 0)
         iv_refill(out);
     out->ivs.left--;
-    memcpy(at, out->ivs.stream + 16 + out->ivs.left * IV_MAX, sa->iv_len);
+    memcpy(at, out->ivs.stream + 16 + out->ivs.left * IV_MAX, sa->iv_len); /* NULL has none */
 }
 
 /* ---- the batch ------------------------------------------------------------------------------ */

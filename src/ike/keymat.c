@@ -2,6 +2,9 @@
 
 #include "ike/internal.h"
 
+/* Two PRFs take keys of 16 octets, for which RFC 7296 2.14 cuts the nonces. */
+enum { PRF_AES128_XCBC = 4, PRF_AES128_CMAC = 8, FIXED_KEY_HALF = 8 };
+
 /* SKEYSEED (RFC 7296 2.14; 2.18 for a rekeyed SA). */
 static int skeyseed(const struct chosen *chosen, const struct keymat_input *in, uint8_t *out,
                     size_t *len)
@@ -15,8 +18,13 @@ static int skeyseed(const struct chosen *chosen, const struct keymat_input *in, 
     const struct prf_alg *alg = suite_prf(chosen->prf);
     uint8_t nonces[2 * WIRE_NONCE_MAX];
     struct writer w = writer_of(nonces, sizeof(nonces));
-    writer_bytes(&w, in->nonce_i.at, in->nonce_i.len);
-    writer_bytes(&w, in->nonce_r.at, in->nonce_r.len);
+    bool fixed_key = chosen->prf == PRF_AES128_XCBC || chosen->prf == PRF_AES128_CMAC;
+    size_t len_i = fixed_key ? FIXED_KEY_HALF : in->nonce_i.len;
+    size_t len_r = fixed_key ? FIXED_KEY_HALF : in->nonce_r.len;
+    if (len_i > in->nonce_i.len || len_r > in->nonce_r.len)
+        return ERR_SYNTAX;
+    writer_bytes(&w, in->nonce_i.at, len_i);
+    writer_bytes(&w, in->nonce_r.at, len_r);
     *len = alg->len;
     return prf(alg, writer_view(&w), &in->secret, 1, out);
 }

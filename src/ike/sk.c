@@ -79,7 +79,7 @@ void sk_begin(struct ike_engine *e, struct wire_builder *b)
 /* A counter never repeats under one key; CBC wants what cannot be foreseen. */
 static void write_iv(struct ike_engine *e, struct sa *sa, uint8_t *at, size_t len)
 {
-    if (len == 8) {
+    if (aead_iv_counts(e->aead)) {
         struct writer w = writer_of(at, len);
         writer_u64(&w, sa->iv++);
     } else {

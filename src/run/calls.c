@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PAGE_MAX = 256, WARNING_MAX = 160 };
+enum { PAGE_MAX = 256, WARNING_MAX = 256 };
 
 /* ---- calls that wait */
 
@@ -134,6 +134,10 @@ static json_t *warnings_json(const struct monitor *m)
                  run_role_name(role), m->children[role].restarts);
         json_array_append_new(out, json_string(text));
     }
+    struct transform weak[CONF_LEGACY];
+    size_t count = conf_weak(m->conf, weak);
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(out, json_string(conf_weak_print(&weak[i], text)));
     if (m->status.ike_end.lost_events)
         json_array_append_new(out, json_string("some events were lost: the monitor is overloaded"));
     if (!(m->status.ike_done && m->status.esp_done))

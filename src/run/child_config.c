@@ -12,6 +12,9 @@ enum {
     GRACE_SECONDS = 120,
     /* A batch of packets may be under way when the limit is seen. */
     SEQUENCE_MARGIN = 1 << 16,
+    /* Under one key of a cipher with blocks of 64 bits: far from the 32 GB where two blocks are
+     * likely to be equal (Sweet32). */
+    SMALL_BLOCK_OCTETS = 64 << 20,
 };
 
 /* A soft limit at 9/10 of the hard one: time enough for a rekey at any speed. */
@@ -36,9 +39,13 @@ static void volume_limits(const struct ike_child *child, const struct conf_tunne
         out->soft_packets = bound;
         out->hard_packets = 2 * bound;
     }
-    if (tunnel->child_bytes) {
-        out->hard_bytes = tunnel->child_bytes;
-        out->soft_bytes = soft_of(tunnel->child_bytes);
+    const struct encr_alg *encr = suite_encr(child->encr, child->encr_bits);
+    uint64_t bytes = tunnel->child_bytes;
+    if (encr && encr->block == 8 && (bytes == 0 || bytes > SMALL_BLOCK_OCTETS))
+        bytes = SMALL_BLOCK_OCTETS;
+    if (bytes) {
+        out->hard_bytes = bytes;
+        out->soft_bytes = soft_of(bytes);
     }
 }
 

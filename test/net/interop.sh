@@ -6,7 +6,7 @@
 #          2001:db8:7::2        (NAT)         2001:db8:5::1
 #          virtual 10.99.0.x, fd99::x <=====tunnel=====>
 #
-#   test/net/interop.sh [initiator|responder [six|five [auth|algorithms|rekey]]]
+#   test/net/interop.sh [initiator|responder [six|five [auth|algorithms|rare|rekey]]]
 #
 # "initiator" means that Shrike is the client.
 
@@ -45,6 +45,26 @@ aes256-sha384-prfsha384-modp3072      aes256-sha384-modp3072
 aes256-sha512-prfsha512-modp4096      aes256-sha512-modp4096
 aes128gcm16-prfsha256-ecp256          aes256-sha256-ecp256
 aes256gcm16-prfsha512-ecp521          aes128-sha512-ecp521
+'
+# Outside the defaults: the same, and what has to be named under `legacy`.
+rare_rows='
+aes192gcm16-prfsha256-modp6144           aes192gcm16-modp6144            -
+aes192-sha256-prfsha256-ecp256bp         aes192-sha256-ecp256bp          -
+aes256gcm16-prfsha256-ecp384bp           null-sha256-ecp384bp            -
+aes256gcm16-prfsha256-ecp512bp           null-sha384-ecp512bp            -
+aes128gcm12-prfsha256-x25519             aes128gcm12-x25519              aes128gcm12
+aes256gcm8-prfsha256-x25519              aes256gcm8-x25519               aes256gcm8
+aes128ccm16-prfsha256-x25519             aes128ccm16-x25519              aes128ccm16
+aes192ccm12-prfsha256-x25519             aes256ccm12-x25519              aes192ccm12,aes256ccm12
+aes256ccm8-prfsha256-x25519              aes128ccm8-x25519               aes256ccm8,aes128ccm8
+aes128ctr-sha256-prfsha256-x25519        aes256ctr-sha256-x25519         aes128ctr,aes256ctr
+aes128-aesxcbc-prfaesxcbc-x25519         aes128-aesxcbc-x25519           aesxcbc
+aes256-aescmac-prfaescmac-x25519         aes256-aescmac-x25519           aescmac
+camellia128-sha256-prfsha256-x25519      camellia256-sha256-x25519       camellia128,camellia256
+camellia192ctr-sha256-prfsha256-x25519   camellia128ctr-sha256-x25519    camellia192ctr,camellia128ctr
+3des-sha1-prfsha1-modp1024               3des-sha1-modp1024              3des,sha1,modp1024
+blowfish128-sha1-prfsha1-modp1536        blowfish256-sha1-modp1536       blowfish128,blowfish256,sha1,modp1536
+aes128-sha1-prfsha1-modp2048             aes128-sha1-modp2048            sha1
 '
 # What the other rows use.
 IKE=aes256gcm16-prfsha256-x25519
@@ -202,11 +222,11 @@ part_auth()
 # Both proposals, and the child rekeyed once so that its key exchange is used.
 part_algorithms()
 {
-    local role=$1 version=$2 ike esp label
-    while read -r ike esp; do
+    local role=$1 version=$2 rows=${3:-$algorithm_rows} ike esp legacy label
+    while read -r ike esp legacy; do
         [ -n "$ike" ] || continue
         label="$role, $version: $ike / $esp"
-        configure "$role" psk psk "$ike" "$esp" 198.51.100.1
+        configure "$role" psk psk "$ike" "$esp" 198.51.100.1 legacy="${legacy#-}"
         if row "$label" "$role"; then
             if sswan_rekey "$peer" child && sleep 0.3; then
                 carries "$label, child rekeyed"
@@ -215,7 +235,12 @@ part_algorithms()
             fi
         fi
         disconnect "$role"
-    done <<<"$algorithm_rows"
+    done <<<"$rows"
+}
+
+part_rare()
+{
+    part_algorithms "$1" "$2" "$rare_rows"
 }
 
 rekey_by()
@@ -266,7 +291,7 @@ for version in six five; do
     for role in initiator responder; do
         [ -z "$only_role" ] || [ "$only_role" = $role ] || continue
         network $role $version
-        for part in auth algorithms rekey; do
+        for part in auth algorithms rare rekey; do
             [ -z "$only_part" ] || [ "$only_part" = $part ] || continue
             "part_$part" $role $version
         done

@@ -20,7 +20,7 @@
 
 # Order matters: the first plugin that has an algorithm gives it, and openssl is the fast one.
 sswan_plugins='random nonce openssl aes sha1 sha2 gcm pem pkcs1 pkcs8 x509 pubkey revocation
-    constraints kdf hmac curve25519 chapoly kernel-libipsec kernel-netlink socket-default vici updown
+    constraints kdf hmac curve25519 chapoly xcbc cmac ccm ctr kernel-libipsec kernel-netlink socket-default vici updown
     eap-identity eap-mschapv2 eap-tls md4'
 
 sswan_host()

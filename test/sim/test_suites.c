@@ -9,6 +9,45 @@ static const char *const prfs[] = {"prfsha256", "prfsha384", "prfsha512"};
 static const char *const groups[] = {"x25519", "x448",     "ecp256",   "ecp384",
                                      "ecp521", "modp2048", "modp3072", "modp4096"};
 
+/* Those outside the defaults, each once: IKE and ESP take the same. */
+static const char *const rare[] = {
+    "aes192gcm16-prfsha256-ecp256bp",     "aes192-sha256-prfsha256-ecp384bp",
+    "aes128gcm12-prfsha1-ecp512bp",       "aes256gcm8-prfsha1-modp1024",
+    "aes128ccm16-prfaesxcbc-modp1536",    "aes192ccm12-prfaescmac-x25519",
+    "aes256ccm8-prfaesxcbc-x25519",       "aes128ctr-sha1-prfsha1-x25519",
+    "aes256ctr-aesxcbc-prfsha1-x25519",   "camellia128-aescmac-prfaescmac-x25519",
+    "camellia256-sha1-prfsha1-x25519",    "camellia192ctr-sha256-prfsha256-x25519",
+    "3des-sha1-prfsha1-modp1024",         "blowfish128-sha1-prfsha1-modp1024",
+    "blowfish256-sha256-prfsha256-x25519"};
+
+static void make_ready(const struct sim_host *host)
+{
+    for (size_t i = 0; i < host->conf.ike[0].count; i++)
+        assert_int_equal(suite_ready(&host->conf.ike[0].transforms[i]), 0);
+}
+
+/* Set up, both rekeys, and a message under the last keys. */
+static void through_life(struct pair *p)
+{
+    pair_up(p);
+    uint32_t first = pair_child(p->client)->spi_in;
+    assert_int_equal(pair_child(p->client)->esn, p->client->conf.esn);
+    assert_int_equal(pair_child(p->client)->ke, 0);
+    assert_int_equal(sim_command(p->gateway, IKE_REKEY_CHILD, 0), 0);
+    sim_run(p->sim, 2 * TIME_SECOND);
+    sim_check_pair(p->sim, p->client, p->gateway);
+    assert_int_not_equal(pair_child(p->client)->spi_in, first);
+    assert_int_not_equal(pair_child(p->client)->ke, 0);
+    assert_int_equal(sim_command(p->client, IKE_REKEY_IKE, 0), 0);
+    sim_run(p->sim, 2 * TIME_SECOND);
+    sim_check_pair(p->sim, p->client, p->gateway);
+    assert_int_equal(sim_events(p->client, IKE_EVENT_REKEYED_IKE), 1);
+    assert_int_equal(sim_command(p->client, IKE_CHECK, 0), 0); /* the new IKE SA's keys work */
+    sim_run(p->sim, TIME_SECOND);
+    sim_check_pair(p->sim, p->client, p->gateway);
+    pair_end(p);
+}
+
 static void run(const char *cipher, const char *prf, const char *group, const char *sn)
 {
     char ike[96], esp[96];
@@ -18,23 +57,7 @@ static void run(const char *cipher, const char *prf, const char *group, const ch
     sim_proposals(p.client, ike, esp);
     sim_proposals(p.gateway, ike, esp);
     p.client->conf.esn = p.gateway->conf.esn = *sn == 0;
-    pair_up(&p);
-    uint32_t first = pair_child(p.client)->spi_in;
-    assert_int_equal(pair_child(p.client)->esn, *sn == 0);
-    assert_int_equal(pair_child(p.client)->ke, 0);
-    assert_int_equal(sim_command(p.gateway, IKE_REKEY_CHILD, 0), 0);
-    sim_run(p.sim, 2 * TIME_SECOND);
-    sim_check_pair(p.sim, p.client, p.gateway);
-    assert_int_not_equal(pair_child(p.client)->spi_in, first);
-    assert_int_not_equal(pair_child(p.client)->ke, 0);
-    assert_int_equal(sim_command(p.client, IKE_REKEY_IKE, 0), 0);
-    sim_run(p.sim, 2 * TIME_SECOND);
-    sim_check_pair(p.sim, p.client, p.gateway);
-    assert_int_equal(sim_events(p.client, IKE_EVENT_REKEYED_IKE), 1);
-    assert_int_equal(sim_command(p.client, IKE_CHECK, 0), 0); /* the new IKE SA's keys work */
-    sim_run(p.sim, TIME_SECOND);
-    sim_check_pair(p.sim, p.client, p.gateway);
-    pair_end(&p);
+    through_life(&p);
 }
 
 static void test_ciphers(void **state)
@@ -42,6 +65,32 @@ static void test_ciphers(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(ciphers); i++)
         run(ciphers[i], prfs[i % ARRAY_LEN(prfs)], "x25519", i % 2 ? "-noesn" : "");
+}
+
+static void test_rare(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rare); i++) {
+        char esp[96] = "", *prf;
+        struct pair p = pair_make();
+        snprintf(esp, sizeof(esp), "%s", rare[i]);
+        prf = strstr(esp, "-prf");
+        memmove(prf, strchr(prf + 1, '-'), strlen(strchr(prf + 1, '-')) + 1);
+        sim_proposals(p.client, rare[i], esp);
+        sim_proposals(p.gateway, rare[i], esp);
+        make_ready(p.client);
+        through_life(&p);
+    }
+}
+
+/* NULL protects ESP; the IKE SA has a cipher in any case. */
+static void test_null(void **state)
+{
+    (void)state;
+    struct pair p = pair_make();
+    sim_proposals(p.client, "aes256gcm16-prfsha256-x25519", "null-sha256-x25519");
+    sim_proposals(p.gateway, "aes256gcm16-prfsha256-x25519", "null-sha256-x25519");
+    through_life(&p);
 }
 
 static void test_prfs(void **state)
@@ -85,10 +134,9 @@ static void test_preference(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ciphers),
-        cmocka_unit_test(test_prfs),
-        cmocka_unit_test(test_groups),
-        cmocka_unit_test(test_preference),
+        cmocka_unit_test(test_ciphers), cmocka_unit_test(test_prfs),
+        cmocka_unit_test(test_groups),  cmocka_unit_test(test_rare),
+        cmocka_unit_test(test_null),    cmocka_unit_test(test_preference),
     };
     return cmocka_run_group_tests(tests, pair_group_start, pair_group_end);
 }

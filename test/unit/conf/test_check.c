@@ -374,6 +374,27 @@ static void networks_and_people_are_looked_at(void **state)
                    "IPv4 goes beside it");
 }
 
+static void weak_algorithms_are_pointed_out(void **state)
+{
+    (void)state;
+    expect_warning(CLIENT("cert = both.pem\n[crypto]\nesp = 3des-sha1, aes256gcm16\n"
+                          "legacy = 3des, sha1\n"),
+                   7, "the proposals allow 3des: its blocks of 64 bits");
+    assert_non_null(fault_with("the proposals allow sha1: SHA-1 is broken"));
+    expect_warning(CLIENT("cert = both.pem\n[crypto]\nike = aes256-sha1-modp1024\n"
+                          "legacy = modp1024, sha1\n"),
+                   7, "the proposals allow prfsha1");
+    expect_warning(CLIENT("cert = both.pem\n[crypto]\nesp = null-sha256\n"), 6,
+                   "the proposals allow null: traffic is protected against change only");
+    /* sound ones need no word */
+    assert_int_equal(check(CLIENT("cert = both.pem\n[crypto]\n"
+                                  "ike = aes192gcm16-prfsha256-modp8192-ecp512bp\n"
+                                  "esp = aes192-sha384-modp6144\n"),
+                           0600),
+                     0);
+    assert_int_equal(faults.warnings, 0);
+}
+
 static void credentials_can_be_had_apart(void **state)
 {
     (void)state;
@@ -417,6 +438,7 @@ int main(void)
         cmocka_unit_test(bad_secrets_have_their_line),
         cmocka_unit_test(open_modes_are_refused),
         cmocka_unit_test(networks_and_people_are_looked_at),
+        cmocka_unit_test(weak_algorithms_are_pointed_out),
         cmocka_unit_test(credentials_can_be_had_apart),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -41,6 +41,7 @@ static void hmac_file(const char *name, uint16_t prf_id)
 static void wycheproof_hmac(void **state)
 {
     (void)state;
+    hmac_file("wycheproof/hmac_sha1_test.json", 2);
     hmac_file("wycheproof/hmac_sha256_test.json", 5);
     hmac_file("wycheproof/hmac_sha384_test.json", 6);
     hmac_file("wycheproof/hmac_sha512_test.json", 7);
@@ -53,7 +54,7 @@ static const struct {
     enum hash_kind kind;
     uint16_t prf_id; /* 0: no number in the suite, run below prf() */
 } hashes[] = {
-    {"SHA-1", HASH_SHA1, 0},     {"SHA-224", HASH_SHA224, 0}, {"SHA-256", HASH_SHA256, 5},
+    {"SHA-1", HASH_SHA1, 2},     {"SHA-224", HASH_SHA224, 0}, {"SHA-256", HASH_SHA256, 5},
     {"SHA-384", HASH_SHA384, 6}, {"SHA-512", HASH_SHA512, 7},
 };
 
@@ -125,7 +126,7 @@ static void cavp_kdf(void **state)
     }
     json_decref(doc);
     assert_int_equal(ran, 280);
-    printf("note: CAVP IKEv2 KDF: %zu of 280 (SHA-1 and SHA-224 below the suite)\n", ran);
+    printf("note: CAVP IKEv2 KDF: %zu of 280 (SHA-224 below the suite)\n", ran);
 }
 
 /* ---- limits ---- */
@@ -136,8 +137,10 @@ static void prf_plus_limits(void **state)
     const struct bytes seed = {(const uint8_t *)"seed", 4}, key = {(const uint8_t *)"key", 3};
 
     (void)state;
-    for (uint16_t id = 5; id <= 7; id++) {
+    for (uint16_t id = 2; id <= 8; id++) {
         const struct prf_alg *alg = suite_prf(id);
+        if (alg == NULL)
+            continue;
         size_t most = 255u * alg->len;
 
         assert_int_equal(prf_plus(alg, key, &seed, 1, out, most), 0);
@@ -149,8 +152,8 @@ static void prf_plus_limits(void **state)
             assert_int_equal(again[len], 0xee);
         }
     }
-    assert_int_equal(prf(&(struct prf_alg){.id = 4}, key, &seed, 1, out), ERR_UNSUPPORTED);
-    assert_int_equal(prf_plus(&(struct prf_alg){.id = 2}, key, &seed, 1, out, 20), ERR_UNSUPPORTED);
+    assert_int_equal(prf(&(struct prf_alg){.id = 9}, key, &seed, 1, out), ERR_UNSUPPORTED);
+    assert_int_equal(prf_plus(&(struct prf_alg){.id = 1}, key, &seed, 1, out, 20), ERR_UNSUPPORTED);
 }
 
 /* FIPS 180-2 appendix A and B: "abc" and the two-block message. */

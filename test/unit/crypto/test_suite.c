@@ -33,6 +33,14 @@ static void accepted(void **state)
         {"noesn-esn-aes128gcm16", PROTOCOL_ESP, "aes128gcm16-noesn-esn"},
         {"aes256gcm16-ecp256-x25519-noesn", PROTOCOL_ESP, "aes256gcm16-ecp256-x25519-noesn"},
         {"aes256cbc-sha256-sha256", PROTOCOL_ESP, "aes256-sha256-esn-noesn"},
+        {"null-sha256", PROTOCOL_ESP, "null-sha256-esn-noesn"},
+        {"3des-sha1-modp1024", PROTOCOL_IKE, "3des-prfsha1-sha1-modp1024"},
+        {"aes128-aesxcbc-aescmac-modp1536", PROTOCOL_IKE,
+         "aes128-prfaesxcbc-prfaescmac-aesxcbc-aescmac-modp1536"},
+        {"aes128ccm8-aes256ccm16-prfsha256-brainpoolp256r1", PROTOCOL_IKE,
+         "aes128ccm8-aes256ccm16-prfsha256-ecp256bp"},
+        {"camellia256ctr-sha512-modp8192", PROTOCOL_ESP,
+         "camellia256ctr-sha512-modp8192-esn-noesn"},
     };
     struct proposal p;
     char text[512], bad[64];
@@ -63,6 +71,14 @@ static void refused(void **state)
         {"aes256gcm16 -noesn", PROTOCOL_ESP, "aes256gcm16 "},
         {"aes256gcm1", PROTOCOL_ESP, "aes256gcm1"},
         {"aes256gcm16-3des", PROTOCOL_ESP, "3des"},
+        {"aes256gcm16-null", PROTOCOL_ESP, "null"},
+        {"aes256-null-sha256", PROTOCOL_ESP, "null"},
+        {"null-aes256-sha256", PROTOCOL_ESP, "aes256"},
+        {"null", PROTOCOL_ESP, "null"},
+        {"null-sha256-modp2048", PROTOCOL_IKE, "null"},
+        {"aes128ccm16-sha256", PROTOCOL_ESP, "sha256"},
+        {"aes128ctr", PROTOCOL_ESP, "aes128ctr"},
+        {"blowfish", PROTOCOL_ESP, "blowfish"},
         {"aes256-none", PROTOCOL_ESP, "none"},
         {"aes256-md5", PROTOCOL_ESP, "md5"},
         {"aes256gcm16-aes256", PROTOCOL_ESP, "aes256"},
@@ -102,7 +118,7 @@ static void names(void **state)
     for (uint8_t type = TRANSFORM_ENCR; type <= TRANSFORM_SN; type++)
         for (size_t i = 0; suite_name(type, i) != NULL; i++, total++)
             ;
-    assert_int_equal(total, 5 + 3 + 3 + 8 + 2);
+    assert_int_equal(total, 36 + 6 + 6 + 15 + 2);
     assert_null(suite_name(TRANSFORM_SN + 1, 0));
     for (size_t i = 0; suite_name(TRANSFORM_ENCR, i) != NULL; i++) {
         struct proposal p;
@@ -124,7 +140,7 @@ static void unknown_numbers(void **state)
         struct transform t;
         const char *print;
     } cases[] = {
-        {{TRANSFORM_ENCR, 23, 128}, "encr-23/128"},
+        {{TRANSFORM_ENCR, 25, 128}, "encr-25/128"},
         {{TRANSFORM_ENCR, 3, 0}, "3des"},
         {{TRANSFORM_ENCR, 28, 256}, "encr-28/256"},
         {{TRANSFORM_ENCR, 20, 0}, "encr-20"},
@@ -145,13 +161,48 @@ static void unknown_numbers(void **state)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
         assert_string_equal(suite_print(&cases[i].t, text), cases[i].print);
     assert_null(suite_encr(20, 0));
-    assert_null(suite_encr(20, 192));
+    assert_null(suite_encr(7, 0));
     assert_null(suite_encr(28, 256));
     assert_null(suite_encr(65535, 0));
-    assert_null(suite_prf(2));
+    assert_null(suite_prf(1));
     assert_null(suite_integ(0));
-    assert_null(suite_kex(2));
+    assert_null(suite_kex(1));
+    assert_null(suite_kex(22));
     assert_null(suite_kex(0));
+}
+
+/* What works only where it is named says why, and the defaults have none of it. */
+static void legacy(void **state)
+{
+    static const char *const fine[] = {"aes256gcm16", "aes192",     "null",   "modp6144",
+                                       "modp8192",    "ecp512bp",   "sha256", "x25519",
+                                       "prfsha512",   "aes192gcm16"};
+    static const char *const old[] = {"3des",       "blowfish128", "camellia192", "camellia256ctr",
+                                      "aes128ctr",  "aes256ccm8",  "aes128gcm12", "sha1",
+                                      "aesxcbc",    "aescmac",     "prfsha1",     "prfaesxcbc",
+                                      "prfaescmac", "modp1024",    "modp1536"};
+    struct proposal p[4];
+    struct transform t;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(fine); i++) {
+        assert_true(suite_find(fine[i], &t));
+        assert_null(suite_legacy(&t));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(old); i++) {
+        assert_true(suite_find(old[i], &t));
+        assert_non_null(suite_legacy(&t));
+        assert_true(suite_rare(&t));
+    }
+    assert_false(suite_find("md5", &t));
+    assert_false(suite_find("none", &t));
+    for (uint8_t protocol = PROTOCOL_IKE; protocol <= PROTOCOL_ESP; protocol += 2) {
+        size_t count = suite_defaults(protocol, p, 4);
+
+        for (size_t i = 0; i < count; i++)
+            for (size_t j = 0; j < p[i].count; j++)
+                assert_false(suite_rare(&p[i].transforms[j]));
+    }
 }
 
 static void long_proposals_are_cut(void **state)
@@ -218,13 +269,10 @@ static void sizes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(accepted),
-        cmocka_unit_test(refused),
-        cmocka_unit_test(names),
-        cmocka_unit_test(unknown_numbers),
-        cmocka_unit_test(long_proposals_are_cut),
-        cmocka_unit_test(defaults),
-        cmocka_unit_test(sizes),
+        cmocka_unit_test(accepted), cmocka_unit_test(refused),
+        cmocka_unit_test(names),    cmocka_unit_test(unknown_numbers),
+        cmocka_unit_test(legacy),   cmocka_unit_test(long_proposals_are_cut),
+        cmocka_unit_test(defaults), cmocka_unit_test(sizes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -66,7 +66,7 @@ struct esp_sa_config {
     uint16_t encr, encr_bits, integ;
     bool esn;
     bool udp;        /* UDP-encapsulated (RFC 3948), else plain ESP */
-    bool out_waits;  /* responder of a rekey: use outbound only after the peer was heard on it, or
+    bool out_waits;  /* responder: use outbound only after the peer was heard on it, or
                         nothing else is left */
     uint16_t window; /* replay window in packets, 0 = no replay check */
     uint8_t keymat_len_in, keymat_len_out;

@@ -17,9 +17,18 @@ static int take_spi(struct ike_engine *e, struct child *c)
     return ERR_FAILED;
 }
 
-struct child *child_create(struct ike_engine *e, struct sa *sa)
+/* Those about to be replaced do not count twice: a full house must still be able to rekey. */
+static bool has_room(const struct sa *sa, const struct child *old)
 {
-    if (sa->child_count >= CHILDREN_PER_SA)
+    size_t carrying = 0;
+    for (const struct child *c = sa->children; c; c = c->next)
+        carrying += !c->replaced && c != old;
+    return sa->child_count < CHILDREN_LIMIT && carrying < CHILDREN_PER_SA;
+}
+
+struct child *child_create(struct ike_engine *e, struct sa *sa, const struct child *old)
+{
+    if (!has_room(sa, old))
         return NULL;
     struct child *c = slab_take(&e->child_slab);
     if (!c || take_spi(e, c) < 0) {
@@ -83,11 +92,22 @@ void child_remove(struct ike_engine *e, struct child *c, bool linger, int err)
 {
     const struct tunnel *t = c->sa->tunnel;
     if (c->state != CHILD_CREATING && t) {
-        queue_esp_del(e, t->id, c->spi_in, linger);
+        if (!c->mute)
+            queue_esp_del(e, t->id, c->spi_in, linger);
         if (err < 0)
             queue_event(e, IKE_EVENT_CHILD_DOWN, t, &c->sa->path, err, NULL);
     }
     child_free(e, c);
+}
+
+/* Two Deletes crossed: what goes out ends now, what comes in with the answer to ours (RFC 7296
+ * 1.4.1), for which the data plane lets that way linger. */
+void child_mute(struct ike_engine *e, struct child *c)
+{
+    if (c->mute || !c->sa->tunnel)
+        return;
+    queue_esp_del(e, c->sa->tunnel->id, c->spi_in, true);
+    c->mute = true;
 }
 
 void child_move(struct child *c, struct sa *to)

@@ -120,7 +120,8 @@ static int choose_algorithms(struct ike_engine *e, const struct wire_chain *chai
 }
 
 int create_choose_child(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain,
-                        enum select_ke ke, uint16_t ke_sent, struct child **out)
+                        const struct child *old, enum select_ke ke, uint16_t ke_sent,
+                        struct child **out)
 {
     struct selector local[CONF_SELECTORS], remote[CONF_SELECTORS], policy[CONF_SELECTORS];
     int count_i, count_r;
@@ -147,10 +148,11 @@ int create_choose_child(struct ike_engine *e, struct sa *sa, const struct wire_c
         explain_ts(e, e->ts_r, (size_t)count_r, policy, n);
         return NOTIFY_TS_UNACCEPTABLE;
     }
-    struct child *c = child_create(e, sa);
+    struct child *c = child_create(e, sa, old);
     if (!c)
         return NOTIFY_NO_ADDITIONAL_SAS;
     c->spi_out = spi_out;
+    c->out_waits = true; /* if another one can carry it, until the peer was heard on this one */
     c->chosen = select_chosen(&e->picked);
     if (child_set_selectors(c, local, local_count, remote, remote_count) < 0) {
         child_free(e, c);
@@ -296,7 +298,7 @@ static int start_with(struct ike_engine *e, struct sa *sa, struct task task, uin
     if (sa->state != IKE_STATE_ESTABLISHED || !sa->tunnel)
         return ERR_STATE;
     struct creation *creation = creation_create(e, group);
-    struct child *made = creation ? child_create(e, sa) : NULL;
+    struct child *made = creation ? child_create(e, sa, old) : NULL;
     struct message *m = NULL;
     if (made) {
         made->initiator = true;
@@ -337,7 +339,7 @@ static void child_vanished(struct ike_engine *e, struct sa *sa, struct child *ol
     if (!old || old->state != CHILD_UP)
         return;
     bool wanted = !has_successor(old);
-    child_remove(e, old, false, 0);
+    child_gone(e, old, 0);
     if (wanted && task_add(e, sa, (struct task){.kind = TASK_CREATE_CHILD}) < 0)
         e->counters.drop_memory++;
 }
@@ -384,10 +386,9 @@ static void refused(struct ike_engine *e, struct sa *sa, const struct exchange *
     log_refusal(sa, n);
     if (n->type == NOTIFY_CHILD_SA_NOT_FOUND) {
         child_vanished(e, sa, old);
-    } else if (old && old->state == CHILD_UP && n->type == NOTIFY_TEMPORARY_FAILURE) {
-        child_retry(e, old, 4 * TIME_SECOND);
-    } else if (done->task.kind == TASK_CREATE_CHILD && n->type == NOTIFY_TEMPORARY_FAILURE) {
-        sa->childless_at = sa->child_count == 0 ? e->now + CHILDLESS_LIFE : sa->childless_at;
+    } else if (n->type == NOTIFY_TEMPORARY_FAILURE &&
+               (done->task.kind == TASK_CREATE_CHILD || (old && old->state == CHILD_UP))) {
+        task_hold(e, sa, done->task);
     }
 }
 
@@ -420,9 +421,8 @@ static int complete(struct ike_engine *e, struct sa *sa, const struct exchange *
     if (err == 0)
         err = derive(e, n, made->chosen.ke, &v, &secret);
     const struct bytes own = {n->nonce_own, NONCE_LEN};
-    const struct rival *rival = done->creation->rival;
-    if (err == 0 && rival)
-        made->out_waits = rival_is_higher(rival, own, v.nonce); /* deleted at once: never sends */
+    if (err == 0 && done->task.kind == TASK_REKEY_CHILD) /* deleted at once: never sends */
+        made->out_waits = rekey_child_lost(sa, done, own, v.nonce);
     if (err == 0)
         err = child_install(e, made, secret, own, v.nonce);
     secret_wipe(e->secret, sizeof(e->secret));
@@ -441,6 +441,8 @@ int create_response(struct ike_engine *e, struct sa *sa, const struct input *in)
     struct wire_notify_view n;
     if (!done->creation)
         return ERR_STATE;
+    if (!wire_notify_find(in->inner, NOTIFY_TEMPORARY_FAILURE, &n))
+        sa->busy_count = 0;
     if (done->task.kind == TASK_REKEY_IKE)
         return rekey_ike_response(e, sa, in);
     struct child *made = child_find(sa, done->creation->spi_in);
@@ -489,18 +491,22 @@ static int find_old(struct ike_engine *e, struct sa *sa, const struct wire_notif
         put_rekey_notify(&e->reply, NOTIFY_CHILD_SA_NOT_FOUND, spi);
         return 0;
     }
-    return (*old)->state == CHILD_DELETING ? NOTIFY_TEMPORARY_FAILURE : 0;
+    bool closing =
+        (*old)->state == CHILD_DELETING || task_waits(sa, TASK_DELETE_CHILD, (*old)->spi_in);
+    return closing ? NOTIFY_TEMPORARY_FAILURE : 0;
 }
 
 /* Our own rekey of the same child is out: who wins is known when its answer comes. */
-static void note_rival(struct sa *sa, const struct child *old, struct bytes nonce_i,
-                       struct bytes nonce_r)
+static void note_rival(struct sa *sa, const struct child *old, const struct child *made,
+                       struct bytes nonce_i, struct bytes nonce_r)
 {
     struct creation *own = sa->out.creation;
     if (!own || sa->out.task.kind != TASK_REKEY_CHILD || sa->out.task.spi_in != old->spi_in ||
         own->rival)
         return;
     own->rival = rival_create(nonce_i, nonce_r);
+    if (own->rival)
+        own->rival->spi = made->spi_in;
 }
 
 static void replaced(struct ike_engine *e, struct sa *sa, struct child *old)
@@ -521,7 +527,7 @@ static int make_child(struct ike_engine *e, struct sa *sa, const struct wire_cha
     struct child *c = NULL;
     struct bytes secret;
     int notify =
-        create_choose_child(e, sa, chain, SELECT_KE_OPTIONAL, v->has_ke ? v->ke.group : 0, &c);
+        create_choose_child(e, sa, chain, old, SELECT_KE_OPTIONAL, v->has_ke ? v->ke.group : 0, &c);
     if (notify != 0)
         return notify;
     struct bytes own = {n->nonce_own, NONCE_LEN};
@@ -529,7 +535,6 @@ static int make_child(struct ike_engine *e, struct sa *sa, const struct wire_cha
     if (err == 0)
         err = derive(e, n, c->chosen.ke, v, &secret);
     if (err == 0) {
-        c->out_waits = old;
         err = child_install(e, c, secret, v->nonce, own);
     }
     secret_wipe(e->secret, sizeof(e->secret));
@@ -541,7 +546,7 @@ static int make_child(struct ike_engine *e, struct sa *sa, const struct wire_cha
     create_put_child(e, c, n, &e->reply);
     sa->childless_at = TIME_NEVER;
     if (old) {
-        note_rival(sa, old, v->nonce, own);
+        note_rival(sa, old, c, v->nonce, own);
         replaced(e, sa, old);
     } else {
         queue_event(e, IKE_EVENT_CHILD_UP, sa->tunnel, &sa->path, 0, NULL);

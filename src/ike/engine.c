@@ -184,7 +184,7 @@ static void duty(struct ike_engine *e, struct sa *sa)
 
 void check_liveness(struct ike_engine *e, struct sa *sa)
 {
-    if (sa->state != IKE_STATE_ESTABLISHED || sa->out.request || sa->task_count > 0)
+    if (sa->state != IKE_STATE_ESTABLISHED || sa->out.request)
         return; /* any exchange shows whether the peer lives */
     if (task_add(e, sa, (struct task){.kind = TASK_LIVENESS}) == 0)
         task_run(e, sa);
@@ -255,7 +255,7 @@ static void status_of(const struct ike_engine *e, const struct sa *sa, struct ik
 void ike_walk(const struct ike_engine *e,
               void (*visit)(void *context, const struct ike_status *status), void *context)
 {
-    struct ike_child children[CHILDREN_PER_SA];
+    struct ike_child children[CHILDREN_LIMIT];
     size_t cursor = 0;
     const struct sa *sa;
     while ((sa = map_next(&e->sas, &cursor))) {

@@ -29,7 +29,7 @@
  * Own requests: one at a time per IKE SA, the others wait as tasks of a few octets. When both sides
  * rekey at once, both requests are answered, and the successor with the lowest nonce is deleted by
  * who began it (RFC 7296 2.8); what cannot be mixed is refused with TEMPORARY_FAILURE and tried
- * again (2.25).
+ * again after waits that grow; minutes of it end the tunnel (2.25).
  *
  * Memory is bounded: SAs come from slabs sized by conf_tunnel.max_tunnels; half-open ones have a
  * limit of their own, and gate.h says what strangers must show before they get such a place (2.6,

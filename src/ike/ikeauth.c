@@ -54,7 +54,7 @@ static void put_wishes(struct ike_engine *e, struct sa *sa, struct child *c, str
 static int send_request(struct ike_engine *e, struct sa *sa, struct bytes auth)
 {
     struct handshake *h = sa->handshake;
-    struct child *c = child_create(e, sa);
+    struct child *c = child_create(e, sa, NULL);
     struct wire_builder b;
     if (!c)
         return ERR_LIMIT;
@@ -233,7 +233,7 @@ static struct child *first_child(struct ike_engine *e, struct sa *sa,
                                  const struct wire_chain *chain, int *notify)
 {
     struct child *c = NULL;
-    *notify = create_choose_child(e, sa, chain, SELECT_KE_NEVER, 0, &c);
+    *notify = create_choose_child(e, sa, chain, NULL, SELECT_KE_NEVER, 0, &c);
     if (*notify == 0 &&
         child_install(e, c, (struct bytes){0}, nonce_of(sa, true), nonce_of(sa, false)) < 0) {
         child_free(e, c);

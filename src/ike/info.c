@@ -74,8 +74,12 @@ static void delete_children(struct ike_engine *e, struct sa *sa, const struct wi
     struct reader r = reader_of_bytes(d->spis);
     for (size_t i = 0; i < d->count; i++) {
         struct child *c = child_find_out(sa, reader_u32(&r));
-        if (!c || c->state == CHILD_DELETING || *count >= CHILDREN_PER_SA)
+        if (!c || *count >= CHILDREN_LIMIT)
             continue;
+        if (c->state == CHILD_DELETING) {
+            child_mute(e, c);
+            continue;
+        }
         gone[(*count)++] = c->spi_in;
         child_gone(e, c, ERR_DELETED);
     }
@@ -98,6 +102,16 @@ static void ike_refused(struct ike_engine *e, struct sa *sa, uint16_t notify)
     sa->peer_deleted = true;
 }
 
+static bool deletes_children(const struct wire_chain *chain)
+{
+    struct wire_delete d;
+    for (size_t i = 0; i < chain->count; i++)
+        if (chain->at[i].type == PAYLOAD_DELETE && wire_delete_read(chain->at[i].body, &d) == 0 &&
+            d.protocol != PROTOCOL_IKE)
+            return true;
+    return false;
+}
+
 static bool is_fatal(uint16_t notify)
 {
     return notify == NOTIFY_AUTHENTICATION_FAILED || notify == NOTIFY_INVALID_SYNTAX ||
@@ -106,9 +120,13 @@ static bool is_fatal(uint16_t notify)
 
 int info_request(struct ike_engine *e, struct sa *sa, const struct input *in)
 {
-    uint32_t gone[CHILDREN_PER_SA];
+    uint32_t gone[CHILDREN_LIMIT];
     size_t count = 0;
     struct wire_notify_view n;
+    /* Of two successors the peer already works on its own, and we have not yet seen by our answer
+     * that it wins. It asks again when the children are here. */
+    if (sa->state == IKE_STATE_ESTABLISHED && !sa->tunnel && deletes_children(in->inner))
+        return LATER;
     for (size_t i = 0; i < in->inner->count; i++) {
         struct wire_delete d;
         if (in->inner->at[i].type != PAYLOAD_DELETE)

@@ -26,7 +26,8 @@
 
 enum {
     NONCE_LEN = 32,
-    CHILDREN_PER_SA = 8,
+    CHILDREN_PER_SA = 8,                  /* that carry traffic */
+    CHILDREN_LIMIT = 2 * CHILDREN_PER_SA, /* with their successors while they are rekeyed */
     TASKS_MAX = 12,
     COOKIE_RETRIES = 3,
     KE_RETRIES = 2,
@@ -35,6 +36,7 @@ enum {
     CERTREQ_HASHES = 16,
     INNER_MAX = 16384, /* octets inside SK that we write */
     SENTENCE = 384,
+    BUSY_MAX = 8, /* waits in a row, some five minutes: the two ends no longer agree */
 };
 
 #define RETRANSMIT_FIRST (TIME_SECOND / 2)
@@ -46,6 +48,8 @@ enum {
 #define LINGER           (30 * TIME_SECOND) /* a dead SA still repeats its last answer */
 #define REKEYED_LIFE     (60 * TIME_SECOND) /* replaced, and the peer does not delete it */
 #define CHILDLESS_LIFE   (30 * TIME_SECOND)
+#define BUSY_FIRST       (4 * TIME_SECOND) /* after TEMPORARY_FAILURE; twice as long each time */
+#define BUSY_CAP         (60 * TIME_SECOND)
 #define SILENCE          (10 * TIME_SECOND) /* traffic goes out and nothing comes in */
 
 /* A handler's result: 0 = answered or done, > 0 a notify to send, < 0 a local reason, or: */
@@ -154,6 +158,7 @@ struct child {
     uint8_t state;
     bool initiator, out_waits;
     bool replaced; /* another one carries its traffic, so its end is no news */
+    bool mute;     /* deleted by both sides at once: out has ended, in ends with our exchange */
     uint8_t local_count, remote_count;
     struct selector *selectors; /* local ones, then remote ones; one block of exact size */
     struct timer timer;         /* soft, then hard lifetime */
@@ -162,8 +167,8 @@ struct child {
 
 /* Simultaneous rekeying (RFC 7296 2.8.1): the successor the peer started, and its lower nonce. */
 struct rival {
-    uint64_t spi; /* ours, of the IKE SA; 0 for a child, or when it was adopted or dropped. Not a
-                     pointer: the peer may delete that SA before our own rekey is answered */
+    uint64_t spi; /* our own one of that IKE SA or child; 0 when it was adopted or dropped. Not a
+                     pointer: the peer may delete it before our own rekey is answered */
     uint16_t low_len; /* the lower of its two nonces */
     uint8_t low[WIRE_NONCE_MAX];
 };
@@ -188,6 +193,8 @@ struct sa {
     struct exchange out;
     struct task tasks[TASKS_MAX];
     uint8_t task_count, child_count;
+    uint8_t busy_count; /* waits in a row because of TEMPORARY_FAILURE */
+    time_us busy_until; /* what makes SAs waits so long */
     struct child *children;
     struct handshake *handshake;
     uint64_t init_key; /* in engine->half_open */
@@ -331,7 +338,8 @@ void tunnel_replace_others(struct ike_engine *e, struct tunnel *t);
 void tunnel_up(struct ike_engine *e, struct tunnel *t, const struct child *c);
 
 /* ---- child.c */
-struct child *child_create(struct ike_engine *e, struct sa *sa) MUST_USE; /* with a fresh SPI */
+/* With a fresh SPI; NULL when there is no room. `old`: the one it is to replace. */
+struct child *child_create(struct ike_engine *e, struct sa *sa, const struct child *old) MUST_USE;
 struct child *child_find(const struct sa *sa, uint32_t spi_in);
 struct child *child_find_out(const struct sa *sa, uint32_t spi_out);
 void child_free(struct ike_engine *e, struct child *c); /* silently */
@@ -349,6 +357,7 @@ void child_retry(struct ike_engine *e, struct child *c, time_us after);
 void child_time(struct ike_engine *e, struct child *c); /* its timer fired */
 void child_soft(struct ike_engine *e, struct child *c);
 void child_hard(struct ike_engine *e, struct child *c);
+void child_mute(struct ike_engine *e, struct child *c);
 void child_gone(struct ike_engine *e, struct child *c, int err);
 struct rival *rival_create(struct bytes nonce_a, struct bytes nonce_b) MUST_USE;
 void rival_free(struct rival **at);
@@ -393,6 +402,10 @@ void window_expired(struct ike_engine *e, struct sa *sa);
 /* Own work that waits for the window. Equal tasks are kept once. ERR_LIMIT. */
 int task_add(struct ike_engine *e, struct sa *sa, struct task task) MUST_USE;
 void task_first(struct ike_engine *e, struct sa *sa, struct task task); /* before all others */
+bool task_waits(const struct sa *sa, uint8_t kind, uint32_t spi_in);
+/* The peer said TEMPORARY_FAILURE to it: again later, or the end of the tunnel. */
+void task_hold(struct ike_engine *e, struct sa *sa, struct task task);
+time_us task_held_until(const struct ike_engine *e, const struct sa *sa); /* or TIME_NEVER */
 void task_run(struct ike_engine *e, struct sa *sa); /* starts the next when the window is free */
 void task_move(struct ike_engine *e, struct sa *from, struct sa *to);
 
@@ -525,10 +538,11 @@ int create_start(struct ike_engine *e, struct sa *sa, struct task task);
 struct creation *creation_create(struct ike_engine *e, uint16_t group) MUST_USE;
 int create_request(struct ike_engine *e, struct sa *sa, const struct input *in);
 int create_response(struct ike_engine *e, struct sa *sa, const struct input *in);
-/* The child half of a request (SA, TSi, TSr) on the responder's side; with `rekeyed` NULL for a new
+/* The child half of a request (SA, TSi, TSr) on the responder's side; with `old` NULL for a new
  * one. Fills *out without installing it. */
 int create_choose_child(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain,
-                        enum select_ke ke, uint16_t ke_sent, struct child **out);
+                        const struct child *old, enum select_ke ke, uint16_t ke_sent,
+                        struct child **out);
 int create_accept_child(struct ike_engine *e, struct sa *sa, struct child *c,
                         const struct child *rekeyed, const struct wire_chain *chain,
                         enum select_ke ke, uint16_t group) MUST_USE;
@@ -547,6 +561,8 @@ void rekey_drop_rival(struct ike_engine *e, struct sa *sa);
 void rekey_ike_failed(struct ike_engine *e, struct sa *sa, time_us again);
 bool rekey_settle_deleted(struct ike_engine *e, struct sa *sa);
 void rekey_adopt(struct ike_engine *e, struct sa *old, struct sa *successor);
+bool rekey_child_lost(const struct sa *sa, const struct exchange *done, struct bytes nonce_i,
+                      struct bytes nonce_r);
 /* Our own rekey of a child is through: which of the up to three children goes? */
 void rekey_child_done(struct ike_engine *e, struct sa *sa, struct child *old, struct child *made,
                       struct bytes nonce_i, struct bytes nonce_r);

@@ -27,8 +27,12 @@ void rekey_adopt(struct ike_engine *e, struct sa *old, struct sa *successor)
     while (old->children)
         child_move(old->children, successor);
     task_move(e, old, successor);
-    e->woken = successor; /* its work starts after the answer to the peer */
+    e->woken = successor;                   /* its work starts after the answer to the peer */
+    successor->close_now |= old->close_now; /* a command that has not had its turn */
+    if (successor->close_now)
+        sa_plan_duty(e, successor);
     sa_set_state(e, old, IKE_STATE_REKEYED);
+    old->close_now = false;
     old->rekey_at = TIME_NEVER;
     old->expire_at = e->now + REKEYED_LIFE;
     sa_plan_duty(e, old);
@@ -208,19 +212,40 @@ static void settle(struct ike_engine *e, struct sa *old, struct sa *made, struct
     }
 }
 
+/* The SA ended, or the peer's own successor took its place, while our request was out. What the
+ * peer made for us it would keep for ever: who asked for it deletes it. */
+static void came_too_late(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain,
+                          struct creation *c)
+{
+    struct wire_notify_view n;
+    struct exchange_values v;
+    if (wire_notify_error(chain, &n) || learn(e, sa, chain, c, &v) < 0)
+        return;
+    struct sa *made = c->made;
+    c->made = NULL;
+    sa_established(e, made);
+    delete_sa(e, made);
+}
+
 int rekey_ike_response(struct ike_engine *e, struct sa *sa, const struct input *in)
 {
     struct exchange *done = &e->done;
     struct creation *c = done->creation;
     struct wire_notify_view n;
     struct exchange_values v;
-    if (sa->state != IKE_STATE_ESTABLISHED || !sa->tunnel || sa->tunnel->sa != sa)
+    if (sa->state != IKE_STATE_ESTABLISHED || !sa->tunnel || sa->tunnel->sa != sa) {
+        came_too_late(e, sa, in->inner, c);
         return 0;
+    }
     if (wire_notify_error(in->inner, &n)) {
         if (retry_group(e, sa, done, &n) || adopt_rival(e, sa, c))
             return 0;
+        if (n.type == NOTIFY_TEMPORARY_FAILURE) {
+            task_hold(e, sa, done->task);
+            return 0;
+        }
         log_warn("ike: the peer refused to rekey the IKE SA (notify %u)", n.type);
-        rekey_ike_failed(e, sa, n.type == NOTIFY_TEMPORARY_FAILURE ? 4 * TIME_SECOND : TIME_NEVER);
+        rekey_ike_failed(e, sa, TIME_NEVER);
         return 0;
     }
     int err = learn(e, sa, in->inner, c, &v);
@@ -339,19 +364,33 @@ bool rekey_settle_deleted(struct ike_engine *e, struct sa *sa)
     return adopt_rival(e, sa, sa->out.creation);
 }
 
+/* To the peer it may be the one that counts, so it must hear of its end. */
 void rekey_drop_rival(struct ike_engine *e, struct sa *sa)
 {
     struct sa *rival = rival_sa(e, sa->out.creation);
-    if (rival)
-        sa_bury(e, rival);
+    if (!rival)
+        return;
+    sa->out.creation->rival->spi = 0;
+    delete_sa(e, rival);
 }
 
 /* ---- children */
 
 static void delete_child(struct ike_engine *e, struct sa *sa, struct child *c)
 {
-    if (task_add(e, sa, (struct task){.kind = TASK_DELETE_CHILD, .spi_in = c->spi_in}) < 0)
-        child_retry(e, c, TIME_SECOND);
+    if (task_add(e, sa, (struct task){.kind = TASK_DELETE_CHILD, .spi_in = c->spi_in}) == 0)
+        return;
+    c->hard = e->now + TIME_SECOND; /* and then again */
+    sa_arm(e, &c->timer, c->hard);
+}
+
+/* Has the peer made a better successor of the same child, that is still there? */
+bool rekey_child_lost(const struct sa *sa, const struct exchange *done, struct bytes nonce_i,
+                      struct bytes nonce_r)
+{
+    const struct rival *rival = done->creation->rival;
+    const struct child *theirs = rival ? child_find(sa, (uint32_t)rival->spi) : NULL;
+    return theirs && theirs->state == CHILD_UP && rival_is_higher(rival, nonce_i, nonce_r);
 }
 
 /* Of two successors the one with the lowest nonce goes, by who made it; the maker of the other one
@@ -359,15 +398,14 @@ static void delete_child(struct ike_engine *e, struct sa *sa, struct child *c)
 void rekey_child_done(struct ike_engine *e, struct sa *sa, struct child *old, struct child *made,
                       struct bytes nonce_i, struct bytes nonce_r)
 {
-    const struct rival *rival = e->done.creation->rival;
-    sa->tunnel->rekeys_child++;
-    queue_event(e, IKE_EVENT_REKEYED_CHILD, sa->tunnel, &sa->path, 0, NULL);
-    if (rival && rival_is_higher(rival, nonce_i, nonce_r)) {
+    if (rekey_child_lost(sa, &e->done, nonce_i, nonce_r)) {
         made->state = CHILD_REKEYED;
         made->replaced = true;
         delete_child(e, sa, made);
         return;
     }
+    sa->tunnel->rekeys_child++;
+    queue_event(e, IKE_EVENT_REKEYED_CHILD, sa->tunnel, &sa->path, 0, NULL);
     if (!old)
         return;
     old->state = CHILD_REKEYED;

@@ -181,6 +181,15 @@ int task_add(struct ike_engine *e, struct sa *sa, struct task task)
     return 0;
 }
 
+bool task_waits(const struct sa *sa, uint8_t kind, uint32_t spi_in)
+{
+    struct task task = {.kind = kind, .spi_in = spi_in};
+    for (size_t i = 0; i < sa->task_count; i++)
+        if (same_task(&sa->tasks[i], &task))
+            return true;
+    return false;
+}
+
 void task_first(struct ike_engine *e, struct sa *sa, struct task task)
 {
     (void)e;
@@ -204,13 +213,60 @@ static int start(struct ike_engine *e, struct sa *sa, struct task task)
     }
 }
 
+static bool makes_sa(const struct task *task)
+{
+    return exchange_of(task->kind) == EXCHANGE_CREATE_CHILD_SA;
+}
+
+/* RFC 7296 2.25: never again at once, as the peer has first to finish what kept it. The waits grow
+ * from seconds to a minute, with half as much chance in them, or two who refuse each other would do
+ * so for ever. A peer that stays so for minutes is out of step, and the SA is closed. */
+void task_hold(struct ike_engine *e, struct sa *sa, struct task task)
+{
+    if (sa->busy_count >= BUSY_MAX) {
+        tunnel_close(e, sa->tunnel, ERR_PEER, 0,
+                     "the peer has refused for minutes, as if for a moment, to rekey or to make a "
+                     "child SA; the two ends no longer agree, so connect again");
+        return;
+    }
+    time_us wait = BUSY_FIRST << sa->busy_count++;
+    wait = wait < BUSY_CAP ? wait : BUSY_CAP;
+    sa->busy_until = e->now + wait + random_u32(e->setup.random) % (wait / 2);
+    if (sa->childless_at != TIME_NEVER)
+        sa->childless_at = sa->busy_until + CHILDLESS_LIFE;
+    if (task_add(e, sa, task) < 0)
+        e->counters.drop_memory++;
+}
+
+time_us task_held_until(const struct ike_engine *e, const struct sa *sa)
+{
+    if (sa->busy_until <= e->now)
+        return TIME_NEVER;
+    for (size_t i = 0; i < sa->task_count; i++)
+        if (makes_sa(&sa->tasks[i]))
+            return sa->busy_until;
+    return TIME_NEVER;
+}
+
+static bool take_task(const struct ike_engine *e, struct sa *sa, struct task *task)
+{
+    bool busy = e->now < sa->busy_until;
+    for (size_t i = 0; i < sa->task_count; i++) {
+        if (busy && makes_sa(&sa->tasks[i]))
+            continue;
+        *task = sa->tasks[i];
+        sa->task_count--;
+        memmove(sa->tasks + i, sa->tasks + i + 1, (sa->task_count - i) * sizeof(*task));
+        return true;
+    }
+    return false;
+}
+
 /* A task that has become pointless (its child is gone) is skipped. */
 void task_run(struct ike_engine *e, struct sa *sa)
 {
-    while (!sa->out.request && sa->task_count > 0 && !sa->buried && !sa->lingering) {
-        struct task task = sa->tasks[0];
-        sa->task_count--;
-        memmove(sa->tasks, sa->tasks + 1, sa->task_count * sizeof(task));
+    struct task task;
+    while (!sa->out.request && !sa->buried && !sa->lingering && take_task(e, sa, &task)) {
         int err = start(e, sa, task);
         if (err < 0)
             log_debug("ike: task %u of SA %016llx: %s", task.kind, (unsigned long long)sa->spi_own,
@@ -231,4 +287,5 @@ void task_move(struct ike_engine *e, struct sa *from, struct sa *to)
             e->counters.drop_memory++;
     }
     from->task_count = 0;
+    to->busy_until = from->busy_until;
 }

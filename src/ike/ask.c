@@ -65,7 +65,7 @@ static int fill_peer(struct ike_engine *e, const struct sa *sa, struct ike_ask *
         return ERR_SYNTAX;
     memcpy(ask->peer_auth, auth.data.at, auth.data.len);
     ask->peer_auth_len = (uint16_t)auth.data.len;
-    int err = ask_octets(e, sa, false, ask->peer_octets, &len);
+    int err = ask_octets(e, sa, false, ask->octets + ask->own_len, &len);
     ask->peer_len = (uint16_t)len;
     return err;
 }
@@ -86,7 +86,7 @@ int ask_fill(struct ike_engine *e, struct sa *sa, struct ike_ask *ask)
     /* in the one spelling, so that keys compares octets and never reads a stranger's DER */
     cert_identity_canonical(&h->peer, &ask->peer);
     if (h->want & IKE_WANT_SIGN) {
-        err = ask_octets(e, sa, true, ask->own_octets, &len);
+        err = ask_octets(e, sa, true, ask->octets, &len);
         if (err < 0)
             return err;
         ask->own_len = (uint16_t)len;

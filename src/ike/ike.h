@@ -123,9 +123,18 @@ struct ike_ask {
     struct identity own, peer;
     uint16_t own_len, peer_len, peer_auth_len;
     uint8_t peer_auth[64];
-    uint8_t own_octets[AUTH_OCTETS_MAX];
-    uint8_t peer_octets[AUTH_OCTETS_MAX];
+    /* What we sign, then what the peer has: only so much exists and crosses to keys as is in use.
+     */
+    uint8_t octets[2 * AUTH_OCTETS_MAX];
 };
+static inline struct bytes ike_ask_own(const struct ike_ask *ask)
+{
+    return (struct bytes){ask->octets, ask->own_len};
+}
+static inline struct bytes ike_ask_peer(const struct ike_ask *ask)
+{
+    return (struct bytes){ask->octets + ask->own_len, ask->peer_len};
+}
 struct ike_answer {
     uint64_t ticket;
     int32_t result; /* 0 or enum err */

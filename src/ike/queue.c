@@ -82,8 +82,7 @@ static void question_free(struct ike_ask *ask)
 {
     if (!ask)
         return;
-    secret_wipe(ask->own_octets, ask->own_len);
-    secret_wipe(ask->peer_octets, ask->peer_len);
+    secret_wipe(ask->octets, (size_t)ask->own_len + ask->peer_len);
     secret_wipe(ask->peer_auth, ask->peer_auth_len);
     free(ask);
 }
@@ -236,7 +235,7 @@ static struct ike_ask *question(struct ike_engine *e, struct node *n)
     struct ike_ask *ask = malloc(sizeof(*ask));
     if (!ask)
         return NULL;
-    memset(ask, 0, offsetof(struct ike_ask, own_octets));
+    memset(ask, 0, offsetof(struct ike_ask, octets));
     if (n->ticket == 0) {
         const struct release *release = body(n);
         ask->want = IKE_WANT_RELEASE;

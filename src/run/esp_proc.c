@@ -28,7 +28,7 @@ struct esp_process {
     int wake_fd; /* workers have urgent facts */
     bool done;
     bool facts_wait; /* `facts` did not fit into the socket yet */
-    struct ipc_message in, facts;
+    struct ipc_message in, facts, added;
 };
 
 /* ---- ike ------------------------------------------------------------------------------------ */
@@ -42,18 +42,29 @@ static void lose_ike(struct esp_process *p)
     log_debug("the ike process is gone; traffic goes on");
 }
 
+/* ike waits for this before it answers its peers; it reads whatever else it does. */
+static void confirm(struct esp_process *p)
+{
+    struct ipc_message *added = &p->added;
+    if (added->added.count == 0)
+        return;
+    if (p->ike_fd >= 0 && ipc_send(p->ike_fd, added, -1) == ERR_CLOSED)
+        lose_ike(p);
+    ipc_prepare(added, IPC_ESP_ADDED, 0);
+}
+
 static void add(struct esp_process *p)
 {
-    static struct ipc_message reply;
-    int result = esp_add(p->plane, &p->in.esp_add, run_now());
+    const struct esp_sa_config *sa = &p->in.esp_add;
+    struct ipc_added *added = &p->added.added;
+    int result = esp_add(p->plane, sa, run_now());
     if (result)
-        log_warn("child SA %08x cannot be added: %s", p->in.esp_add.spi_in, err_sentence(result));
-    ipc_prepare(&reply, IPC_ESP_ADDED, p->in.serial);
-    reply.done.result = result;
-    reply.done.tunnel = p->in.esp_add.tunnel;
+        log_warn("child SA %08x cannot be added: %s", sa->spi_in, err_sentence(result));
+    added->at[added->count++] =
+        (struct ipc_added_one){.result = result, .spi_in = sa->spi_in, .tunnel = sa->tunnel};
     ipc_wipe(&p->in);
-    if (ipc_send(p->ike_fd, &reply, -1) == ERR_CLOSED)
-        lose_ike(p);
+    if (added->count == IPC_ADDED_MAX)
+        confirm(p);
 }
 
 static void handle_ike(struct esp_process *p)
@@ -78,15 +89,17 @@ static void handle_ike(struct esp_process *p)
 
 static void read_ike(struct esp_process *p)
 {
+    ipc_prepare(&p->added, IPC_ESP_ADDED, 0);
     for (int i = 0; i < IKE_ROUND && p->ike_fd >= 0; i++) {
         int result = ipc_receive(p->ike_fd, &p->in, NULL);
         if (result == ERR_AGAIN)
-            return;
+            break;
         if (result == ERR_CLOSED)
             lose_ike(p);
         else if (result == 0)
             handle_ike(p);
     }
+    confirm(p);
 }
 
 static void log_fact(const struct esp_fact *fact)

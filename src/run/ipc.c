@@ -26,6 +26,25 @@ size_t ipc_size(uint32_t kind)
     return kind > IPC_NONE && kind < IPC_KINDS ? head + kinds[kind].body : 0;
 }
 
+/* Of a question only as much travels as is in use: a tenth, mostly. */
+static const size_t ask_head = offsetof(struct ipc_message, ask) + offsetof(struct ike_ask, octets);
+
+size_t ipc_length(const struct ipc_message *message)
+{
+    if (message->kind != IPC_ASK)
+        return ipc_size(message->kind);
+    size_t octets = (size_t)message->ask.own_len + message->ask.peer_len;
+    return octets <= sizeof(message->ask.octets) ? ask_head + octets : 0;
+}
+
+/* Is what came, `got` octets, a whole message? */
+static bool is_whole(const struct ipc_message *message, size_t got)
+{
+    if (got < head || (message->kind == IPC_ASK && got < ask_head))
+        return false;
+    return got == ipc_length(message);
+}
+
 const char *ipc_kind_name(uint32_t kind)
 {
     return kind < IPC_KINDS ? kinds[kind].name + strlen("IPC_") : "unknown";
@@ -56,14 +75,14 @@ int ipc_pair(int pair[static 2])
 
 void ipc_prepare(struct ipc_message *message, enum ipc_kind kind, uint32_t serial)
 {
-    memset(message, 0, ipc_size(kind));
+    memset(message, 0, kind == IPC_ASK ? ask_head : ipc_size(kind));
     message->kind = kind;
     message->serial = serial;
 }
 
 void ipc_wipe(struct ipc_message *message)
 {
-    secret_wipe(message, ipc_size(message->kind));
+    secret_wipe(message, ipc_length(message));
 }
 
 static int send_result(ssize_t sent)
@@ -91,7 +110,7 @@ int ipc_send(int fd, const struct ipc_message *message, int attach)
         char space[CMSG_SPACE(sizeof(int))];
         struct cmsghdr align;
     } control = {0};
-    size_t size = ipc_size(message->kind);
+    size_t size = ipc_length(message);
     struct iovec part = {.iov_base = (void *)(uintptr_t)message, .iov_len = size};
     struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
     if (size == 0)
@@ -110,6 +129,24 @@ int ipc_send(int fd, const struct ipc_message *message, int attach)
         sent = sendmsg(fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
     while (sent < 0 && errno == EINTR);
     return send_result(sent);
+}
+
+int ipc_send_parts(int fd, const struct ipc_part *parts, size_t count)
+{
+    struct mmsghdr headers[IPC_PARTS_MAX];
+    struct iovec iov[IPC_PARTS_MAX];
+    if (count > IPC_PARTS_MAX)
+        count = IPC_PARTS_MAX;
+    for (size_t i = 0; i < count; i++) {
+        iov[i] =
+            (struct iovec){.iov_base = (void *)(uintptr_t)parts[i].octets, .iov_len = parts[i].len};
+        headers[i] = (struct mmsghdr){.msg_hdr = {.msg_iov = &iov[i], .msg_iovlen = 1}};
+    }
+    int sent;
+    do
+        sent = sendmmsg(fd, headers, (unsigned)count, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (sent < 0 && errno == EINTR);
+    return sent > 0 ? sent : send_result(-1);
 }
 
 int ipc_send_wait(int fd, const struct ipc_message *message, int attach, int wait_ms)
@@ -163,8 +200,7 @@ int ipc_receive(int fd, struct ipc_message *message, int *attached)
     if (got == 0)
         return ERR_CLOSED;
     int passed = attached_descriptor(&header);
-    bool whole = (size_t)got >= head && !(header.msg_flags & MSG_TRUNC) &&
-                 (size_t)got == ipc_size(message->kind);
+    bool whole = !(header.msg_flags & MSG_TRUNC) && is_whole(message, (size_t)got);
     if (passed >= 0 && (!attached || !whole))
         close(passed);
     else if (attached)

@@ -40,11 +40,11 @@
     X(IPC_RELEASE, sizeof(struct ipc_release)) /* the tunnel is gone; no answer */                 \
     X(IPC_ANSWER, sizeof(struct ike_answer))                                                       \
     /* ike -> esp */                                                                               \
-    X(IPC_ESP_ADD, sizeof(struct esp_sa_config)) /* answered by IPC_ESP_ADDED, same serial */      \
+    X(IPC_ESP_ADD, sizeof(struct esp_sa_config)) /* answered by IPC_ESP_ADDED */                   \
     X(IPC_ESP_DEL, sizeof(struct ipc_esp_del))                                                     \
     X(IPC_ESP_MOVE, sizeof(struct ipc_esp_move))                                                   \
     /* esp -> ike */                                                                               \
-    X(IPC_ESP_ADDED, sizeof(struct ipc_done))                                                      \
+    X(IPC_ESP_ADDED, sizeof(struct ipc_added)) /* what became of one or more ESP_ADD */            \
     X(IPC_FACTS, sizeof(struct ipc_facts))
 
 enum ipc_kind {
@@ -57,7 +57,7 @@ enum ipc_kind {
 /* The processes, in the order of their user ids (conf.uid_base + role). */
 enum run_role { ROLE_MONITOR, ROLE_KEYS, ROLE_IKE, ROLE_ESP, ROLE_COUNT };
 
-enum { IPC_FACTS_MAX = 32, IPC_SUITE_TEXT = 128 };
+enum { IPC_FACTS_MAX = 32, IPC_ADDED_MAX = 32, IPC_SUITE_TEXT = 128 };
 
 struct ipc_peer {
     uint32_t role;       /* who is at the other end */
@@ -102,6 +102,14 @@ struct ipc_done {
     int32_t result; /* 0 or enum err */
     uint64_t tunnel;
 };
+struct ipc_added {
+    uint32_t count;
+    struct ipc_added_one {
+        int32_t result; /* 0 or enum err */
+        uint32_t spi_in;
+        uint64_t tunnel;
+    } at[IPC_ADDED_MAX];
+};
 struct ipc_release {
     uint64_t tunnel;
 };
@@ -133,6 +141,7 @@ struct ipc_message {
         struct ipc_end_esp end_esp;
         struct ike_command command;
         struct ipc_done done;
+        struct ipc_added added;
         struct ike_net net;
         struct ike_event event;
         struct ike_ask ask;
@@ -159,8 +168,18 @@ int ipc_receive(int fd, struct ipc_message *message, int *attached) MUST_USE;
 void ipc_prepare(struct ipc_message *message, enum ipc_kind kind, uint32_t serial);
 /* Wipes what a message of this kind carried. */
 void ipc_wipe(struct ipc_message *message);
-/* Octets of a message of this kind as it travels; 0 = no such kind. */
+/* Messages that lie in memory, each an ipc_part: as many as there is room for, in one system call.
+ * How many went (at least one), or ERR_AGAIN, ERR_CLOSED. */
+enum { IPC_PARTS_MAX = 32 };
+struct ipc_part {
+    const uint8_t *octets;
+    size_t len;
+};
+int ipc_send_parts(int fd, const struct ipc_part *parts, size_t count) MUST_USE;
+/* Octets of a message of this kind as it travels, at most; 0 = no such kind. */
 size_t ipc_size(uint32_t kind);
+/* And of this very message: a question (IPC_ASK) is as long as what it holds. 0 = cannot be. */
+size_t ipc_length(const struct ipc_message *message);
 const char *ipc_kind_name(uint32_t kind);
 const char *run_role_name(enum run_role role);
 

@@ -1,6 +1,7 @@
 /* The keys process: the only one that holds long-term secrets. It answers the ike process: is this
  * shared-key proof right, may this identity in and with which addresses, sign this. */
 #include "run/keys.h"
+#include "run/outbox.h"
 #include "run/sandbox.h"
 
 #include <poll.h>
@@ -14,23 +15,23 @@ struct keys {
     struct lease_book *leases;
     int monitor_fd, ike_fd;
     struct ipc_message in, out;
+    struct outbox answers; /* of one batch of questions: ike is woken once for all */
 };
 
 /* prf(prf(PSK, "Key Pad for IKEv2"), octets). An unknown peer costs the same work as a known one.
  */
 static int psk_mac(const struct keys *keys, const struct ring_peer *peer, uint16_t prf_id,
-                   const uint8_t *octets, uint16_t octets_len, uint8_t out[static SECRET_MAX],
-                   uint16_t *out_len)
+                   struct bytes octets, uint8_t out[static SECRET_MAX], uint16_t *out_len)
 {
     static const uint8_t nobody[32] = {1};
     const struct prf_alg *alg = suite_prf(prf_id);
     struct bytes psk = ring_psk(&keys->ring, peer);
-    if (!alg || octets_len > AUTH_OCTETS_MAX)
+    if (!alg)
         return ERR_ARGUMENT;
     if (psk.len == 0)
         psk = (struct bytes){nobody, sizeof(nobody)};
     *out_len = alg->len;
-    return auth_psk(alg, psk, (struct bytes){octets, octets_len}, out);
+    return auth_psk(alg, psk, octets, out);
 }
 
 static int verify_psk(const struct keys *keys, const struct ring_peer *peer,
@@ -38,7 +39,7 @@ static int verify_psk(const struct keys *keys, const struct ring_peer *peer,
 {
     uint8_t mac[SECRET_MAX];
     uint16_t len = 0;
-    int result = psk_mac(keys, peer, ask->prf, ask->peer_octets, ask->peer_len, mac, &len);
+    int result = psk_mac(keys, peer, ask->prf, ike_ask_peer(ask), mac, &len);
     if (result == 0 && (len != ask->peer_auth_len || len > sizeof(ask->peer_auth) ||
                         !secret_equal(mac, ask->peer_auth, len)))
         result = ERR_AUTH;
@@ -95,13 +96,12 @@ static int make_auth(const struct keys *keys, const struct ring_peer *peer,
     if (ask->method == AUTH_SHARED_KEY) {
         if (ring_psk(&keys->ring, peer).len == 0)
             return peer ? ERR_AUTH : ERR_UNKNOWN_PEER;
-        return psk_mac(keys, peer, ask->prf, ask->own_octets, ask->own_len, answer->auth,
-                       &answer->auth_len);
+        return psk_mac(keys, peer, ask->prf, ike_ask_own(ask), answer->auth, &answer->auth_len);
     }
-    if (!keys->ring.credentials.key || ask->own_len > AUTH_OCTETS_MAX)
+    if (!keys->ring.credentials.key)
         return ERR_AUTH;
-    int result = sign(keys->ring.credentials.key, ask->scheme,
-                      (struct bytes){ask->own_octets, ask->own_len}, answer->auth, &len);
+    int result =
+        sign(keys->ring.credentials.key, ask->scheme, ike_ask_own(ask), answer->auth, &len);
     answer->auth_len = (uint16_t)len;
     return result;
 }
@@ -139,11 +139,15 @@ static void serve_ike(struct keys *keys)
         if (keys->in.kind == IPC_ASK) {
             ipc_prepare(&keys->out, IPC_ANSWER, 0);
             answer_ask(keys, &keys->in.ask, &keys->out.answer);
-            if (ipc_send_wait(keys->ike_fd, &keys->out, -1, 1000))
-                log_debug("an answer found no taker");
+            if (outbox_put(&keys->answers, &keys->out))
+                log_debug("no memory for an answer");
             ipc_wipe(&keys->out);
             ipc_wipe(&keys->in);
         }
+    }
+    if (outbox_waits(&keys->answers) && outbox_flush_wait(&keys->answers, keys->ike_fd, 1000)) {
+        log_debug("answers found no taker");
+        outbox_clear(&keys->answers);
     }
     if (result == ERR_CLOSED) {
         close(keys->ike_fd);
@@ -239,6 +243,7 @@ int keys_process(void *context)
     if (ipc_send(args->monitor_fd, &keys.out, -1))
         return RUN_EXIT_FAILED;
     serve(&keys);
+    outbox_free(&keys.answers);
     ring_free(&keys.ring);
     return RUN_EXIT_OK;
 }

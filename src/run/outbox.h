@@ -1,5 +1,5 @@
-/* Messages towards the monitor that wait: for room, because ike and esp never wait for it, and in a
- * storm of events for company, because waking the monitor costs more than what it does with one. */
+/* Messages to another process that wait: for room, because ike and esp never wait for the monitor,
+ * and for company, because waking a process costs more than what it does with one message. */
 #ifndef SHRIKE_RUN_OUTBOX_H
 #define SHRIKE_RUN_OUTBOX_H
 
@@ -23,7 +23,10 @@ int outbox_send(struct outbox *box, int fd, const struct ipc_message *message) M
 /* `now` is remembered. 0: all gone; ERR_AGAIN: wait for the descriptor to be writable; ERR_CLOSED.
  */
 int outbox_flush(struct outbox *box, int fd, time_us now) MUST_USE;
+/* Waits for room, at most wait_ms each time; for neighbours who read whatever else they do. */
+int outbox_flush_wait(struct outbox *box, int fd, int wait_ms) MUST_USE;
 bool outbox_waits(const struct outbox *box);
-void outbox_free(struct outbox *box); /* what waits is forgotten */
+void outbox_clear(struct outbox *box); /* what waits is forgotten */
+void outbox_free(struct outbox *box);
 
 #endif

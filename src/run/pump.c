@@ -71,16 +71,22 @@ static bool hold(struct pump *pump, const struct ike_send *send)
 
 /* ---- esp */
 
-static void confirmed(struct pump *pump, const struct ipc_message *message)
+static void refused(struct pump *pump, const struct ipc_added_one *one)
 {
-    if (pump->unconfirmed > 0)
-        pump->unconfirmed--;
-    if (message->done.result == 0)
-        return;
-    log_warn("the data plane refused a child SA: %s", err_sentence(message->done.result));
+    log_warn("the data plane refused a child SA: %s", err_sentence(one->result));
     if (pump->fact_count < PUMP_FACTS)
-        pump->facts[pump->fact_count++] = (struct esp_fact){
-            .kind = ESP_FACT_HARD, .spi_in = message->serial, .tunnel = message->done.tunnel};
+        pump->facts[pump->fact_count++] =
+            (struct esp_fact){.kind = ESP_FACT_HARD, .spi_in = one->spi_in, .tunnel = one->tunnel};
+}
+
+static void confirmed(struct pump *pump, const struct ipc_added *added)
+{
+    for (uint32_t i = 0; i < added->count && i < IPC_ADDED_MAX; i++) {
+        if (pump->unconfirmed > 0)
+            pump->unconfirmed--;
+        if (added->at[i].result)
+            refused(pump, &added->at[i]);
+    }
 }
 
 static void keep_facts(struct pump *pump, const struct ipc_facts *facts)
@@ -96,7 +102,7 @@ void pump_read_esp(struct pump *pump)
     while (pump->fact_count < PUMP_FACTS / 2 &&
            (result = ipc_receive(pump->esp_fd, &pump->message, NULL)) == 0) {
         if (pump->message.kind == IPC_ESP_ADDED)
-            confirmed(pump, &pump->message);
+            confirmed(pump, &pump->message.added);
         else if (pump->message.kind == IPC_FACTS)
             keep_facts(pump, &pump->message.facts);
     }
@@ -146,9 +152,29 @@ static void give_facts(struct pump *pump)
     pump->fact_count -= count;
 }
 
+/* What this batch has for the neighbours. One who is gone or stuck does not get it: then the
+ * monitor is about to make both anew, or an SA waits in vain and its timer ends it. */
+static void hand_over(struct outbox *box, int fd, const char *whom)
+{
+    if (!outbox_waits(box))
+        return;
+    int result = outbox_flush_wait(box, fd, SEND_WAIT_MS);
+    if (result) {
+        log_warn("messages did not reach the %s process: %s", whom, err_sentence(result));
+        outbox_clear(box);
+    }
+}
+
+void pump_hand_over(struct pump *pump)
+{
+    hand_over(&pump->to_keys, pump->keys_fd, "keys");
+    hand_over(&pump->to_esp, pump->esp_fd, "esp");
+}
+
 void pump_settle(struct pump *pump)
 {
     for (unsigned round = 0; round < 4; round++) {
+        pump_hand_over(pump);
         if (pump->unconfirmed > 0)
             await_esp(pump);
         send_held(pump);
@@ -156,14 +182,14 @@ void pump_settle(struct pump *pump)
             return;
         give_facts(pump);
     }
+    pump_hand_over(pump);
     await_esp(pump);
     send_held(pump);
 }
 
 static void to_esp(struct pump *pump)
 {
-    int result =
-        pump->esp_gone ? ERR_CLOSED : ipc_send_wait(pump->esp_fd, &pump->message, -1, SEND_WAIT_MS);
+    int result = pump->esp_gone ? ERR_CLOSED : outbox_put(&pump->to_esp, &pump->message);
     if (result == 0 && pump->message.kind == IPC_ESP_ADD)
         pump->unconfirmed++;
     else if (result)
@@ -210,6 +236,13 @@ static void move_children(struct pump *pump, const struct ike_net *net)
 
 /* ---- keys */
 
+/* As much of it as is in use. */
+static void copy_question(struct ike_ask *to, const struct ike_ask *from)
+{
+    size_t octets = (size_t)from->own_len + from->peer_len;
+    memcpy(to, from, offsetof(struct ike_ask, octets) + octets);
+}
+
 static void ask(struct pump *pump, const struct ike_ask *question)
 {
     bool release = question->want & IKE_WANT_RELEASE;
@@ -217,9 +250,8 @@ static void ask(struct pump *pump, const struct ike_ask *question)
     if (release)
         pump->message.release.tunnel = question->tunnel;
     else
-        pump->message.ask = *question;
-    int result = pump->keys_gone ? ERR_CLOSED
-                                 : ipc_send_wait(pump->keys_fd, &pump->message, -1, SEND_WAIT_MS);
+        copy_question(&pump->message.ask, question);
+    int result = pump->keys_gone ? ERR_CLOSED : outbox_put(&pump->to_keys, &pump->message);
     if (result == 0 && !release)
         pump->questions++;
     else if (result)

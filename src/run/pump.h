@@ -4,7 +4,8 @@
  * EVENT to the monitor. After an ESP_ADD every datagram is held back until esp has confirmed the
  * SA (at most 50 ms), because the peer may send its first packet as soon as it has our answer, and
  * nobody repeats a lost one. The caller feeds the engine a batch, calls pump_drain() after each
- * call into it, and pump_settle() after the batch: so a batch of handshakes waits once.
+ * call into it, and pump_settle() after the batch: so a batch of handshakes waits once, and each
+ * neighbour is woken once.
  */
 #ifndef SHRIKE_RUN_PUMP_H
 #define SHRIKE_RUN_PUMP_H
@@ -20,7 +21,8 @@ struct pump {
     const struct run_sockets *sockets;
     int keys_fd, esp_fd, monitor_fd;
     uint32_t generation;
-    struct outbox outbox; /* to the monitor */
+    struct outbox outbox;          /* to the monitor */
+    struct outbox to_keys, to_esp; /* of one batch: pump_settle() sends them */
     uint64_t lost_events;
     uint32_t questions;   /* asked of keys, not yet answered */
     uint32_t unconfirmed; /* ESP_ADD without an answer */
@@ -38,7 +40,9 @@ struct pump {
 /* Descriptors, engine and generation are set by the caller. */
 void pump_init(struct pump *pump);
 void pump_drain(struct pump *pump);
-/* Waits for esp where needed, sends what was held, and gives the engine esp's facts. */
+/* What is for keys and esp goes on its way. */
+void pump_hand_over(struct pump *pump);
+/* Hands over, waits for esp where needed, sends what was held, and gives the engine esp's facts. */
 void pump_settle(struct pump *pump);
 /* Reads what esp has to say; the facts are handed on by pump_settle(). */
 void pump_read_esp(struct pump *pump);

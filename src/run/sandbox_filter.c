@@ -19,14 +19,30 @@
 /* No file, no socket, no process: memory without execution, time, random octets, and messages over
  * descriptors that are there already. */
 static const int for_all[] = {
-    SCMP_SYS(read),          SCMP_SYS(write),          SCMP_SYS(close),
-    SCMP_SYS(sendmsg),       SCMP_SYS(recvmsg),        SCMP_SYS(poll),
-    SCMP_SYS(ppoll),         SCMP_SYS(futex),          SCMP_SYS(munmap),
-    SCMP_SYS(mremap),        SCMP_SYS(madvise),        SCMP_SYS(brk),
-    SCMP_SYS(clock_gettime), SCMP_SYS(gettimeofday),   SCMP_SYS(time),
-    SCMP_SYS(getrandom),     SCMP_SYS(getpid),         SCMP_SYS(gettid),
-    SCMP_SYS(rt_sigreturn),  SCMP_SYS(rt_sigprocmask), SCMP_SYS(restart_syscall),
-    SCMP_SYS(exit),          SCMP_SYS(exit_group),
+    SCMP_SYS(read),
+    SCMP_SYS(write),
+    SCMP_SYS(close),
+    SCMP_SYS(sendmsg),
+    SCMP_SYS(sendmmsg),
+    SCMP_SYS(recvmsg),
+    SCMP_SYS(poll),
+    SCMP_SYS(ppoll),
+    SCMP_SYS(futex),
+    SCMP_SYS(munmap),
+    SCMP_SYS(mremap),
+    SCMP_SYS(madvise),
+    SCMP_SYS(brk),
+    SCMP_SYS(clock_gettime),
+    SCMP_SYS(gettimeofday),
+    SCMP_SYS(time),
+    SCMP_SYS(getrandom),
+    SCMP_SYS(getpid),
+    SCMP_SYS(gettid),
+    SCMP_SYS(rt_sigreturn),
+    SCMP_SYS(rt_sigprocmask),
+    SCMP_SYS(restart_syscall),
+    SCMP_SYS(exit),
+    SCMP_SYS(exit_group),
 };
 static const int for_ike[] = {
     SCMP_SYS(epoll_wait),
@@ -34,8 +50,8 @@ static const int for_ike[] = {
     SCMP_SYS(epoll_ctl),
 };
 static const int for_esp[] = {
-    SCMP_SYS(readv),    SCMP_SYS(writev),      SCMP_SYS(recvmmsg),
-    SCMP_SYS(sendmmsg), SCMP_SYS(sched_yield), SCMP_SYS(clock_nanosleep),
+    SCMP_SYS(readv),       SCMP_SYS(writev),          SCMP_SYS(recvmmsg),
+    SCMP_SYS(sched_yield), SCMP_SYS(clock_nanosleep),
 };
 /* The monitor runs nft and resolvers, whose needs are not ours to list: so the other way round, the
  * calls nobody there has any business with. */

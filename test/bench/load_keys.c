@@ -21,20 +21,19 @@ int load_keys_read(struct load_keys *keys, const struct conf *conf)
     return result == 0 || result == ERR_NOT_FOUND ? 0 : complain(&faults);
 }
 
-static int mac(const struct load_keys *keys, const struct ike_ask *ask, const uint8_t *octets,
-               size_t len, uint8_t *out)
+static int mac(const struct load_keys *keys, const struct ike_ask *ask, struct bytes octets,
+               uint8_t *out)
 {
     const struct prf_alg *alg = suite_prf(ask->prf);
     if (!alg)
         return ERR_UNSUPPORTED;
-    return auth_psk(alg, (struct bytes){keys->psk, keys->psk_len}, (struct bytes){octets, len},
-                    out);
+    return auth_psk(alg, (struct bytes){keys->psk, keys->psk_len}, octets, out);
 }
 
 static int verify_peer(const struct load_keys *keys, const struct ike_ask *ask)
 {
     uint8_t expected[SECRET_MAX];
-    int result = mac(keys, ask, ask->peer_octets, ask->peer_len, expected);
+    int result = mac(keys, ask, ike_ask_peer(ask), expected);
     if (result == 0 && !secret_equal(expected, ask->peer_auth, ask->peer_auth_len))
         result = ERR_AUTH;
     return result;
@@ -46,10 +45,10 @@ static int make_own(const struct load_keys *keys, const struct ike_ask *ask,
     size_t len = 0;
     int result;
     if (ask->method == AUTH_SHARED_KEY) {
-        result = mac(keys, ask, ask->own_octets, ask->own_len, answer->auth);
+        result = mac(keys, ask, ike_ask_own(ask), answer->auth);
         len = suite_prf(ask->prf)->len;
     } else {
-        struct bytes octets = {ask->own_octets, ask->own_len};
+        struct bytes octets = ike_ask_own(ask);
         result = keys->credentials.key
                      ? sign(keys->credentials.key, ask->scheme, octets, answer->auth, &len)
                      : ERR_AUTH;

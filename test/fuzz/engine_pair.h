@@ -87,15 +87,14 @@ static inline void pair_answer(struct pair_engine *side, const struct ike_ask *a
     side->answer = (struct ike_answer){.ticket = ask->ticket};
     side->answer_waits = true;
     if (ask->want & IKE_WANT_VERIFY_PSK) {
-        struct bytes octets = {ask->peer_octets, ask->peer_len};
+        struct bytes octets = ike_ask_peer(ask);
         if (auth_psk(prf_alg, psk, octets, mac) != 0 || ask->peer_auth_len != prf_alg->len ||
             memcmp(mac, ask->peer_auth, prf_alg->len) != 0)
             side->answer.result = ERR_AUTH;
     }
     side->answer.ip4 = ip_from_octets(4, (const uint8_t[]){10, 9, 0, 1});
     side->answer.auth_len = prf_alg->len;
-    if (auth_psk(prf_alg, psk, (struct bytes){ask->own_octets, ask->own_len}, side->answer.auth) !=
-        0)
+    if (auth_psk(prf_alg, psk, ike_ask_own(ask), side->answer.auth) != 0)
         abort();
 }
 

@@ -22,10 +22,10 @@ static const char *find_psk(const struct sim_host *host, const struct identity *
     return NULL;
 }
 
-static int psk_mac(const char *psk, uint16_t prf, const uint8_t *octets, size_t len, uint8_t *out)
+static int psk_mac(const char *psk, uint16_t prf, struct bytes octets, uint8_t *out)
 {
     struct bytes key = {(const uint8_t *)psk, strlen(psk)};
-    return auth_psk(suite_prf(prf), key, (struct bytes){octets, len}, out);
+    return auth_psk(suite_prf(prf), key, octets, out);
 }
 
 static int verify_psk(const struct sim_host *host, const struct ike_ask *ask)
@@ -36,7 +36,7 @@ static int verify_psk(const struct sim_host *host, const struct ike_ask *ask)
     assert_non_null(alg);
     if (!psk)
         return ERR_UNKNOWN_PEER;
-    assert_int_equal(psk_mac(psk, ask->prf, ask->peer_octets, ask->peer_len, mac), 0);
+    assert_int_equal(psk_mac(psk, ask->prf, ike_ask_peer(ask), mac), 0);
     bool same = ask->peer_auth_len == alg->len && memcmp(mac, ask->peer_auth, alg->len) == 0;
     return same ? 0 : ERR_AUTH;
 }
@@ -95,7 +95,7 @@ static int make_auth(const struct sim_host *host, const struct ike_ask *ask,
                      struct ike_answer *answer)
 {
     size_t len = 0;
-    struct bytes octets = {ask->own_octets, ask->own_len};
+    struct bytes octets = ike_ask_own(ask);
     if (ask->method != AUTH_SHARED_KEY) {
         if (!host->key)
             return ERR_NOT_FOUND;
@@ -107,7 +107,7 @@ static int make_auth(const struct sim_host *host, const struct ike_ask *ask,
     if (!psk)
         return ERR_UNKNOWN_PEER;
     answer->auth_len = suite_prf(ask->prf)->len;
-    return psk_mac(psk, ask->prf, octets.at, octets.len, answer->auth);
+    return psk_mac(psk, ask->prf, octets, answer->auth);
 }
 
 void sim_keys_ask(struct sim_host *host, const struct ike_ask *ask)

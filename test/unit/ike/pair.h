@@ -74,14 +74,13 @@ static inline void pair_answer(struct side *s, time_us now, const struct ike_ask
         return;
     }
     if (ask->want & IKE_WANT_VERIFY_PSK) {
-        assert_int_equal(auth_psk(alg, psk, (struct bytes){ask->peer_octets, ask->peer_len}, mac),
-                         0);
+        assert_int_equal(auth_psk(alg, psk, ike_ask_peer(ask), mac), 0);
         if (ask->peer_auth_len != alg->len || memcmp(mac, ask->peer_auth, alg->len) != 0)
             answer.result = ERR_AUTH;
     }
     if (ask->want & IKE_WANT_ADMIT && ask->ask_ip4)
         assert_true(ip_parse("10.9.0.5", &answer.ip4));
-    struct bytes octets = {ask->own_octets, ask->own_len};
+    struct bytes octets = ike_ask_own(ask);
     if (ask->want & IKE_WANT_SIGN && ask->method == AUTH_SHARED_KEY) {
         assert_int_equal(auth_psk(alg, psk, octets, answer.auth), 0);
         answer.auth_len = alg->len;

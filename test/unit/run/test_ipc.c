@@ -20,10 +20,12 @@ static void every_kind(void **state)
     for (uint32_t kind = IPC_NONE + 1; kind < IPC_KINDS; kind++) {
         ipc_prepare(&out, kind, kind * 3);
         memset((uint8_t *)&out + 8, (int)kind, ipc_size(kind) - 8);
+        if (kind == IPC_ASK)
+            out.ask.own_len = out.ask.peer_len = AUTH_OCTETS_MAX;
         assert_int_equal(ipc_send(pair[0], &out, -1), 0);
         memset(&in, 0, sizeof(in));
         assert_int_equal(ipc_receive(pair[1], &in, NULL), 0);
-        assert_memory_equal(&in, &out, ipc_size(kind));
+        assert_memory_equal(&in, &out, ipc_length(&out));
         assert_int_equal(in.serial, kind * 3);
     }
     assert_int_equal(ipc_receive(pair[1], &in, NULL), ERR_AGAIN);
@@ -50,6 +52,29 @@ static void wrong_sizes(void **state)
             assert_int_equal(ipc_receive(pair[1], &in, NULL), ERR_SYNTAX);
         }
     }
+    close(pair[0]);
+    close(pair[1]);
+}
+
+/* A question says itself how long it is; what does not fit to that is refused. */
+static void questions_that_lie(void **state)
+{
+    int pair[2];
+    (void)state;
+    assert_int_equal(ipc_pair(pair), 0);
+    ipc_prepare(&out, IPC_ASK, 0);
+    size_t bare = ipc_length(&out);
+    out.ask.own_len = 10, out.ask.peer_len = 20;
+    assert_int_equal(ipc_length(&out), bare + 30);
+    for (size_t len = 1; len < bare + 64; len++) {
+        assert_int_equal(send(pair[0], &out, len, 0), len);
+        assert_int_equal(ipc_receive(pair[1], &in, NULL), len == bare + 30 ? 0 : ERR_SYNTAX);
+    }
+    out.ask.own_len = UINT16_MAX;
+    assert_int_equal(ipc_length(&out), 0);
+    assert_int_equal(ipc_send(pair[0], &out, -1), ERR_ARGUMENT);
+    assert_int_equal(send(pair[0], &out, sizeof(out), 0), sizeof(out));
+    assert_int_equal(ipc_receive(pair[1], &in, NULL), ERR_SYNTAX);
     close(pair[0]);
     close(pair[1]);
 }
@@ -160,6 +185,7 @@ static void outbox_is_bounded(void **state)
     (void)state;
     assert_int_equal(ipc_pair(pair), 0);
     ipc_prepare(&out, IPC_ASK, 0);
+    out.ask.own_len = out.ask.peer_len = AUTH_OCTETS_MAX;
     for (unsigned i = 0; i < 20000 && result == 0; i++)
         result = outbox_send(&box, pair[0], &out);
     assert_int_equal(result, ERR_LIMIT);
@@ -200,6 +226,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_kind),
         cmocka_unit_test(wrong_sizes),
+        cmocka_unit_test(questions_that_lie),
         cmocka_unit_test(descriptors),
         cmocka_unit_test(two_descriptors_are_closed),
         cmocka_unit_test(outbox_keeps_order),

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -109,8 +110,8 @@ static void question(const char *who, const char *psk, uint64_t tunnel)
     ask->ask_ip4 = true;
     assert_true(identity_parse(who, &ask->peer));
     assert_true(identity_parse("gw.example.com", &ask->own));
-    memcpy(ask->peer_octets, theirs, sizeof(theirs));
-    memcpy(ask->own_octets, ours, sizeof(ours));
+    memcpy(ask->octets, ours, sizeof(ours));
+    memcpy(ask->octets + sizeof(ours), theirs, sizeof(theirs));
     ask->peer_len = sizeof(theirs);
     ask->own_len = sizeof(ours);
     ask->peer_auth_len = alg->len;
@@ -147,7 +148,7 @@ static void right_secret(void **state)
     assert_int_equal(a->auth_len, 32);
     assert_int_equal(auth_psk(suite_prf(5),
                               (struct bytes){(const uint8_t *)alice_psk, strlen(alice_psk)},
-                              (struct bytes){out.ask.own_octets, out.ask.own_len}, mac),
+                              ike_ask_own(&out.ask), mac),
                      0);
     assert_memory_equal(mac, a->auth, 32);
 }
@@ -192,17 +193,16 @@ static void short_proof(void **state)
     assert_int_equal(answer()->result, ERR_AUTH);
 }
 
+/* A message that is not what it says is dropped; the next one is answered. */
 static void lengths_that_lie(void **state)
 {
     (void)state;
     if (skipped())
         return;
     question("alice@example.com", alice_psk, 201);
+    size_t len = ipc_length(&out);
     out.ask.peer_len = UINT16_MAX;
-    assert_int_equal(answer()->result, ERR_ARGUMENT);
-    question("alice@example.com", alice_psk, 201);
-    out.ask.own_len = UINT16_MAX;
-    assert_int_equal(answer()->result, ERR_ARGUMENT);
+    assert_int_equal(send(keys.ike_fd, &out, len, 0), len);
     question("alice@example.com", alice_psk, 201);
     out.ask.prf = 999;
     assert_int_equal(answer()->result, ERR_ARGUMENT);

@@ -118,6 +118,8 @@ static int tear_down(void **state)
     ike_free(t.pump.engine);
     ike_free(t.peer);
     outbox_free(&t.pump.outbox);
+    outbox_free(&t.pump.to_keys);
+    outbox_free(&t.pump.to_esp);
     free(t.pump.held);
     conf_free(t.gateway);
     conf_free(t.client);
@@ -132,8 +134,7 @@ static void answer_own(const struct ike_ask *ask)
     const struct prf_alg *alg = suite_prf(ask->prf);
     answer.auth_len = alg->len;
     if (ask->want & IKE_WANT_SIGN)
-        assert_int_equal(
-            auth_psk(alg, psk, (struct bytes){ask->own_octets, ask->own_len}, answer.auth), 0);
+        assert_int_equal(auth_psk(alg, psk, ike_ask_own(ask), answer.auth), 0);
     ike_answer(t.peer, run_now(), &answer);
 }
 
@@ -192,16 +193,15 @@ static void answer_question(void)
     const struct prf_alg *alg = suite_prf(ask->prf);
     struct ike_answer answer = {.ticket = ask->ticket, .auth_len = alg->len};
     uint8_t expected[SECRET_MAX];
-    assert_int_equal(auth_psk(alg, psk, (struct bytes){ask->peer_octets, ask->peer_len}, expected),
-                     0);
+    assert_int_equal(auth_psk(alg, psk, ike_ask_peer(ask), expected), 0);
     assert_memory_equal(expected, ask->peer_auth, alg->len);
-    assert_int_equal(auth_psk(alg, psk, (struct bytes){ask->own_octets, ask->own_len}, answer.auth),
-                     0);
+    assert_int_equal(auth_psk(alg, psk, ike_ask_own(ask), answer.auth), 0);
     assert_true(ip_parse("10.9.0.2", &answer.ip4));
     snprintf(answer.peer_name, sizeof(answer.peer_name), "alice");
     ike_answer(t.pump.engine, run_now(), &answer);
     t.pump.questions--;
     pump_drain(&t.pump);
+    pump_hand_over(&t.pump);
 }
 
 static void expect_added(void)
@@ -225,8 +225,10 @@ static void expect_added(void)
 static void confirm(int result)
 {
     uint64_t tunnel = in.esp_add.tunnel;
-    ipc_prepare(&out, IPC_ESP_ADDED, in.serial);
-    out.done = (struct ipc_done){.result = result, .tunnel = tunnel};
+    ipc_prepare(&out, IPC_ESP_ADDED, 0);
+    out.added.count = 1;
+    out.added.at[0] =
+        (struct ipc_added_one){.result = result, .spi_in = in.esp_add.spi_in, .tunnel = tunnel};
     assert_int_equal(ipc_send(t.esp_fd, &out, -1), 0);
 }
 

@@ -63,7 +63,7 @@ objects  = $(patsubst %.c,$(B)/%.o,$(wildcard src/$(1)/*.c))
 archive  = $(B)/lib/$(1).a
 archives = $(foreach f,$(1),$(call archive,$(f)))
 
-.PHONY: all clean test sim sim-worlds sim-replay fuzz bench format format-check layers install
+.PHONY: all clean test sim sim-worlds sim-replay sim-shrink fuzz bench format format-check layers install
 .SECONDARY:
 all: $(B)/shrike $(B)/shrike-load
 
@@ -127,7 +127,9 @@ sim: $(SIM_TESTS) $(WORLDS)
 sim-worlds: $(WORLDS)
 	@$(WORLDS) $(SEEDS)
 sim-replay: $(WORLDS)
-	@SIM_SEED=$(SIM_SEED) $(WORLDS) 2>&1
+	@SIM_SEED=$(SIM_SEED) SIM_SKIP=$(SIM_SKIP) $(WORLDS) 2>&1
+sim-shrink: $(WORLDS)
+	@SIM_SEED=$(SIM_SEED) SIM_SHRINK=1 $(WORLDS) 2>&1
 
 # Fuzz targets are whole-program builds by clang with libFuzzer, in a build folder of their own.
 SECONDS_EACH := $(if $(SECONDS),$(SECONDS),20)

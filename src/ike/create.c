@@ -468,7 +468,7 @@ int create_response(struct ike_engine *e, struct sa *sa, const struct input *in)
 
 /* ---- responder */
 
-static bool child_is_under_way(const struct sa *sa)
+bool create_is_under_way(const struct sa *sa)
 {
     uint8_t kind = sa->out.request ? sa->out.task.kind : TASK_NONE;
     return kind == TASK_CREATE_CHILD || kind == TASK_REKEY_CHILD;
@@ -484,7 +484,7 @@ static int find_old(struct ike_engine *e, struct sa *sa, const struct wire_notif
     if (n->protocol != PROTOCOL_ESP || !reader_done(&r))
         return NOTIFY_INVALID_SYNTAX;
     *old = child_find_out(sa, spi);
-    if (!*old && child_is_under_way(sa))
+    if (!*old && create_is_under_way(sa))
         return NOTIFY_TEMPORARY_FAILURE;
     if (!*old) {
         sk_begin(e, &e->reply);

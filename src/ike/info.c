@@ -85,6 +85,19 @@ static void delete_children(struct ike_engine *e, struct sa *sa, const struct wi
     }
 }
 
+/* The peer deletes a child that we do not know, and ours is under way: it may be the one that the
+ * answer on its way to us has made. The peer asks again, and then we know. */
+static bool names_child_under_way(const struct sa *sa, const struct wire_delete *d)
+{
+    struct reader r = reader_of_bytes(d->spis);
+    if (!create_is_under_way(sa))
+        return false;
+    for (size_t i = 0; i < d->count; i++)
+        if (!child_find_out(sa, reader_u32(&r)))
+            return true;
+    return false;
+}
+
 static void ike_deleted(struct ike_engine *e, struct sa *sa)
 {
     if (sa->tunnel && sa->tunnel->sa == sa && !rekey_settle_deleted(e, sa))
@@ -133,6 +146,8 @@ int info_request(struct ike_engine *e, struct sa *sa, const struct input *in)
             continue;
         if (wire_delete_read(in->inner->at[i].body, &d) < 0)
             return NOTIFY_INVALID_SYNTAX;
+        if (d.protocol == PROTOCOL_ESP && count == 0 && names_child_under_way(sa, &d))
+            return LATER;
         if (d.protocol == PROTOCOL_IKE)
             ike_deleted(e, sa);
         else if (d.protocol == PROTOCOL_ESP)

@@ -536,6 +536,7 @@ int proof_check(struct ike_engine *e, struct sa *sa, const struct wire_chain *ch
 /* ---- create.c */
 int create_start(struct ike_engine *e, struct sa *sa, struct task task);
 struct creation *creation_create(struct ike_engine *e, uint16_t group) MUST_USE;
+bool create_is_under_way(const struct sa *sa); /* a child of ours waits for the peer's answer */
 int create_request(struct ike_engine *e, struct sa *sa, const struct input *in);
 int create_response(struct ike_engine *e, struct sa *sa, const struct input *in);
 /* The child half of a request (SA, TSi, TSr) on the responder's side; with `old` NULL for a new

@@ -104,6 +104,14 @@ static void give_up(struct ike_engine *e, struct sa *sa)
     sa_bury(e, sa);
 }
 
+/* When we wait no longer for an answer. An early error shortens that, and never makes it longer. */
+static time_us out_end(const struct sa *sa)
+{
+    time_us end = sa->out.first_sent + RETRANSMIT_TOTAL;
+    const struct handshake *h = sa->handshake;
+    return h && h->early_error && h->early_end < end ? h->early_end : end;
+}
+
 static void repeat(struct ike_engine *e, struct sa *sa)
 {
     sa->out.tries++;
@@ -116,8 +124,7 @@ static void repeat(struct ike_engine *e, struct sa *sa)
     if (sa->tunnel && sa->out.tries >= 3)
         queue_event(e, IKE_EVENT_RETRANSMIT, sa->tunnel, &sa->path, 0,
                     explain(e, "no answer yet, asking again (try %u)", sa->out.tries + 1u));
-    time_us again = e->now + jittered(e, sa->out.interval);
-    time_us end = sa->out.first_sent + RETRANSMIT_TOTAL;
+    time_us again = e->now + jittered(e, sa->out.interval), end = out_end(sa);
     sa_arm(e, &sa->timer_out, again < end ? again : end);
 }
 
@@ -137,10 +144,7 @@ void window_timer(struct ike_engine *e, struct sa *sa)
         puzzle_work(e, sa);
         return;
     }
-    time_us end = sa->out.first_sent + RETRANSMIT_TOTAL;
-    if (sa->handshake && sa->handshake->early_error)
-        end = sa->handshake->early_end;
-    if (e->now >= end)
+    if (e->now >= out_end(sa))
         give_up(e, sa);
     else
         repeat(e, sa);

@@ -47,6 +47,7 @@ struct sim_datagram {
     time_us sent;
     struct sim_host *sender;  /* NULL: injected */
     struct endpoint from, to; /* as the receiver sees them */
+    bool damaged;             /* bits were turned over */
     bool marked;              /* with the non-ESP marker: between ports 4500 */
     size_t len;
     uint8_t octets[];

@@ -2,6 +2,8 @@
  */
 #include "pair.h"
 
+#include "wire/wire.h"
+
 static bool holding;
 
 /* The gateway's answers to CREATE_CHILD_SA are lost while `holding`. */
@@ -37,8 +39,71 @@ static void test_rekey_before_answer(void **state)
     pair_end(&p);
 }
 
+/* The gateway deletes the child that its answer has made, before the client has that answer. */
+static void test_delete_before_answer(void **state)
+{
+    (void)state;
+    struct pair p = pair_make();
+    pair_up(&p);
+    p.sim->filter = hold_answers;
+    holding = true;
+    assert_int_equal(sim_command(p.client, IKE_CREATE_CHILD, 0), 0);
+    sim_run(p.sim, 50 * TIME_MILLISECOND);
+    assert_int_equal(sim_live_sas(p.gateway), 2);
+    assert_int_equal(sim_live_sas(p.client), 1);
+    struct ike_command command = {.kind = IKE_DELETE_CHILD,
+                                  .tunnel = p.gateway->sas->child.tunnel,
+                                  .spi_in = p.gateway->sas->child.spi_in};
+    assert_int_equal(ike_command(p.gateway->engine, p.sim->now, &command, NULL), 0);
+    sim_drain(p.gateway);
+    sim_run(p.sim, 50 * TIME_MILLISECOND);
+    assert_int_equal(sim_live_sas(p.gateway), 2); /* the client does not answer that yet */
+    holding = false;
+    sim_run(p.sim, 20 * TIME_SECOND);
+    sim_check_pair(p.sim, p.client, p.gateway);
+    pair_end(&p);
+}
+
+/* Every answer of the gateway is a forged error, and the first comes in the last seconds of an
+ * attempt: the attempt ends in its time, and no second has more than a few repetitions. */
+static unsigned requests;
+
+static enum sim_fate forge_late(struct sim *sim, struct sim_datagram *d)
+{
+    uint8_t buffer[64];
+    struct wire_builder b;
+    struct wire_header h;
+    if (d->sender != sim->hosts[0] || wire_header_read((struct bytes){d->octets, d->len}, &h) != 0)
+        return SIM_PASS;
+    requests++;
+    if (sim->now < 55 * TIME_SECOND)
+        return SIM_DROP;
+    h.flags = FLAG_RESPONSE;
+    wire_begin(&b, buffer, sizeof(buffer), &h);
+    wire_put_notify(&b, NOTIFY_NO_PROPOSAL_CHOSEN, (struct bytes){0});
+    sim->filter = NULL;
+    sim_inject(sim, &d->to, &d->from, wire_finish(&b));
+    sim->filter = forge_late;
+    return SIM_DROP;
+}
+
+static void test_error_at_the_end(void **state)
+{
+    (void)state;
+    struct pair p = pair_make();
+    p.sim->filter = forge_late;
+    requests = 0;
+    pair_start(&p);
+    sim_run(p.sim, 70 * TIME_SECOND);
+    assert_non_null(sim_event(p.client, IKE_EVENT_FAILED));
+    assert_in_range(requests, 5, 15);
+    pair_end(&p);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rekey_before_answer)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rekey_before_answer),
+                                       cmocka_unit_test(test_delete_before_answer),
+                                       cmocka_unit_test(test_error_at_the_end)};
     return cmocka_run_group_tests(tests, pair_group_start, pair_group_end);
 }

@@ -109,6 +109,8 @@ static void gateway(struct world *w, unsigned n)
     w->gateways[w->gateway_count++] = host;
     host->conf.max_tunnels = 2 * (CLIENTS + 2) + 4 + dice(w, 40);
     host->conf.unique = chance(w, 85);
+    host->conf.handshakes = chance(w, 50) ? dice(w, 12) : 0;
+    host->conf.ban = chance(w, 50) ? dice(w, 60) : 0;
     credentials(w, host, true);
     assert_true(prefix_parse(pools[n], &pool[0]) && prefix_parse(pools6[n], &pool[1]));
     host->book = lease_book_create(pool, 2, 200, &host->random);

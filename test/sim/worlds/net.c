@@ -144,7 +144,8 @@ static void give(struct sim_host *host, const struct sim_datagram *d, uint16_t p
     if (!host->engine || keepalive || (port != 500 && port != 4500))
         return;
     if ((port == 4500) != d->marked) { /* an answer to where a stranger claimed to be may do that */
-        SIM_CHECK(sim, !d->sender || !is_request(d), "%s: IKE is taken for ESP", host->name);
+        SIM_CHECK(sim, !d->sender || d->damaged || !is_request(d), "%s: IKE is taken for ESP",
+                  host->name);
         return;
     }
     struct ike_path path = {.local = {host->ip, port},
@@ -177,6 +178,7 @@ static void damage(struct world *w, struct sim_datagram *d)
         return;
     for (unsigned i = 0, n = 1 + sim_below(state, 3); i < n; i++)
         d->octets[sim_below(state, (unsigned)d->len)] ^= (uint8_t)(1 << sim_below(state, 8));
+    d->damaged = true;
     w->tally->corrupted++;
 }
 

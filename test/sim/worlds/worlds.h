@@ -10,7 +10,9 @@
  *   judge     what must hold at the end, and all the time
  *   tell      the trace
  *   dull      a random source for the crypto library that is the same in every process
- *   main      seeds over processes; replay of one
+ *   life      the life of a world, from its beginning to the judgement
+ *   replay    a seed that failed, again, and with fewer blows
+ *   main      seeds over processes
  *
  * The run of a world: all clients connect; some dozen blows fall; the weather clears; all must come
  * to one tunnel with equal children at both ends; then both ends rekey, and not one packet may be
@@ -128,8 +130,10 @@ static inline bool chance(struct world *w, unsigned percent)
     return sim_below(&w->dice, 100) < percent;
 }
 
-/* One world from its beginning to its end; returns the hash of its trace. */
-uint64_t world_run(uint64_t seed, struct tally *tally);
+/* One world from its beginning to its end; returns the hash of its trace. Bit i of `skip`: its i-th
+ * blow does not fall; each has dice of its own, so that the others stay what they are. */
+uint64_t world_run(uint64_t seed, uint64_t skip, struct tally *tally);
+enum { BLOWS_MAX = 60 };
 
 /* ---- draw */
 void draw(struct world *w);
@@ -169,6 +173,10 @@ bool judge_settled(struct sim *sim);
 void judge_unsettled(struct world *w); /* says what is not, and fails */
 bool judge_empty(struct sim *sim);
 void judge_end(struct world *w);
+
+/* ---- replay */
+void replay_show(uint64_t seed);
+uint64_t replay_shrink(uint64_t seed, uint64_t skip); /* returns what to skip */
 
 /* ---- tell */
 void tell(struct world *w, const char *format, ...) PRINTF_LIKE(2, 3);

@@ -35,6 +35,9 @@ static void bash_words(const struct verb *v)
     case WORD_NAME:
         printf("            words=\"%s\" ;;\n", shell_names);
         break;
+    case WORD_NAME_OR_LAST:
+        printf("            words=\"last %s\" ;;\n", shell_names);
+        break;
     case WORD_NAME_OR_FILE:
     case WORD_FILE:
         printf("            words=\"%s\"; files=1 ;;\n", shell_names);
@@ -124,6 +127,8 @@ static const char *zsh_word(enum word_kind kind)
     switch (kind) {
     case WORD_NAME:
         return "'*:name:_shrike_names'";
+    case WORD_NAME_OR_LAST:
+        return "'1:name or last:{_shrike_names; compadd last}'";
     case WORD_FILE:
     case WORD_NAME_OR_FILE:
         return "'*:name or file:{_shrike_names; _files}'";
@@ -194,6 +199,9 @@ static void print_fish_text(const char *text)
 static void print_fish_words(const struct verb *v, const char *condition)
 {
     switch (v->kind) {
+    case WORD_NAME_OR_LAST:
+        printf("complete -c shrike -n '%s' -a 'last (__shrike_names)'\n", condition);
+        break;
     case WORD_NAME:
     case WORD_NAME_OR_FILE:
     case WORD_FILE:

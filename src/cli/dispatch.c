@@ -41,6 +41,11 @@ static const struct verb_option rekey_options[] = {
     RUN_DIR_OPTION,
     HELP_OPTION,
     {0}};
+static const struct verb_option explain_options[] = {{"all", 'a', NULL, "not only the last"},
+                                                     {"json", 'j', NULL, "as one JSON object"},
+                                                     RUN_DIR_OPTION,
+                                                     HELP_OPTION,
+                                                     {0}};
 static const struct verb_option json_options[] = {
     {"json", 'j', NULL, "the same as one JSON object"}, HELP_OPTION, {0}};
 static const struct verb_option pki_ca_options[] = {
@@ -109,6 +114,18 @@ const struct verb verb_table[] = {
      .most = 1,
      .kind = WORD_NAME,
      .run = verb_status},
+    {.name = "explain",
+     .words = "[NAME|last]",
+     .summary = "Say why a connection was refused, and what to do",
+     .options = explain_options,
+     .text = "NAME is a client (its section, its identity or its address) or a running gateway or\n"
+             "tunnel. Says what was offered and what is accepted, which step failed, why, and how\n"
+             "to fix it; without a name, for the last one. Gateways remember the last refusals,\n"
+             "the same one once with a number; the log has them at level debug only. Exit code 3\n"
+             "when nothing runs, 1 when nothing of that name was refused.",
+     .most = 1,
+     .kind = WORD_NAME_OR_LAST,
+     .run = verb_explain},
     {.name = "rekey",
      .words = "[NAME|FILE]",
      .summary = "Replace the keys of tunnels now",

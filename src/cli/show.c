@@ -154,21 +154,22 @@ static void print_event_line(const char *head, const json_t *event)
            *text_of(event, "text") ? text_of(event, "text") : text_of(event, "error"));
 }
 
-/* Counters named drop_* that are not zero. */
-static void print_drops(const json_t *status)
+/* Counters with this prefix that are not zero, on one line. */
+static void print_counters(const json_t *status, const char *head, const char *prefix, bool parts)
 {
     const char *name;
     const json_t *part, *value;
     const char *part_name;
     bool some = false;
+    size_t len = strlen(prefix);
     json_object_foreach((json_t *)(uintptr_t)json_object_get(status, "counters"), part_name, part)
     {
         json_object_foreach((json_t *)(uintptr_t)part, name, value)
         {
-            if (strncmp(name, "drop_", 5) || json_integer_value(value) <= 0)
+            if (strncmp(name, prefix, len) || json_integer_value(value) <= 0)
                 continue;
-            printf("%s %s.%s %lld", some ? "," : "  drops", part_name, name + 5,
-                   (long long)json_integer_value(value));
+            printf("%s %s%s%s %lld", some ? "," : head, parts ? part_name : "", parts ? "." : "",
+                   name + len, (long long)json_integer_value(value));
             some = true;
         }
     }
@@ -203,7 +204,8 @@ void print_status(const json_t *status)
     print_list(", listening on", json_object_get(status, "listen"));
     printf("\n");
     print_pools(status);
-    print_drops(status);
+    print_counters(status, "  drops", "drop_", true);
+    print_counters(status, "  refused", "refused_", false);
     if (!good && json_object_get(status, "last_error"))
         print_event_line("last failure", json_object_get(status, "last_error"));
     json_array_foreach(json_object_get(status, "refused"), i, v)
@@ -211,6 +213,8 @@ void print_status(const json_t *status)
         if (i < 5)
             print_event_line("refused", v);
     }
+    if (json_array_size(json_object_get(status, "refused")))
+        printf("  shrike explain says more about the last one, shrike explain --all about each\n");
     json_array_foreach(json_object_get(status, "warnings"), i, v)
         printf("  %swarning%s %s\n", red(), plain(), json_string_value(v));
 }

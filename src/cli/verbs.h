@@ -29,6 +29,7 @@ struct use {
 enum word_kind {
     WORD_NONE,
     WORD_NAME,
+    WORD_NAME_OR_LAST,
     WORD_FILE,
     WORD_NAME_OR_FILE,
     WORD_ROLE,
@@ -58,6 +59,7 @@ int verb_up(const struct use *use);
 int verb_down(const struct use *use);
 int verb_status(const struct use *use);
 int verb_rekey(const struct use *use);
+int verb_explain(const struct use *use);
 int verb_check(const struct use *use);
 int verb_config(const struct use *use);
 int verb_completion(const struct use *use);

@@ -314,6 +314,16 @@ const char *cert_dn_print(const struct identity *id, char text[static IDENTITY_T
     return text;
 }
 
+const char *cert_identity_print(const struct identity *id, char text[static IDENTITY_TEXT])
+{
+    if (id->type == IDENTITY_DN)
+        return cert_dn_print(id, text);
+    if (id->type != IDENTITY_NONE)
+        return identity_print(id, text);
+    snprintf(text, IDENTITY_TEXT, "(none)");
+    return text;
+}
+
 /* ---- one spelling */
 
 /* Lower case, no blanks at the ends, single ones between; returns the new length. */

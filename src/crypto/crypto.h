@@ -268,6 +268,9 @@ void cert_issuer_key_hash(
 /* `CN=x,O=y` to a DN identity; false when it is no distinguished name. */
 bool cert_dn_parse(const char *text, struct identity *out);
 const char *cert_dn_print(const struct identity *id, char text[static IDENTITY_TEXT]);
+/* Any identity, a DN in words; "(none)" when there is none. Reads DER: not where that must not be.
+ */
+const char *cert_identity_print(const struct identity *id, char text[static IDENTITY_TEXT]);
 /* The same identity in the one spelling that all equal ones share (RFC 5280 7.1): in a DN every
  * attribute a UTF8String in lower case with single blanks; names in lower case. For look-ups, never
  * to be sent. */

@@ -34,7 +34,7 @@
  *      "interface", "mtu", "workers", "dns": ["9.9.9.9"...],
  *      "pools": [{"prefix": "10.99.0.0/16", "used": 3, "size": 65533}],   (gateway)
  *      "last_error": EVENT,                              (client: the last failure, if any)
- *      "refused": [EVENT...],                            (gateway: the last refusals, newest first)
+ *      "refused": [REFUSAL...],                          (gateway: the last 16, newest first)
  *      "warnings": ["a sentence"...]}
  *   TUNNEL:
  *     {"id", "peer": "alice" (its [client] name, if any), "peer_id": "alice@example.com",
@@ -50,6 +50,11 @@
  *                    "drops": {"replay", "integrity", "source"}}]}
  *
  *   Counters {} -> {"version": 1, "esp": {...}, "ike": {...}} as in Status.
+ *
+ *   Explain {"who": "alice"} -> {"version": 1, "program", "role", "name", "pid",
+ *     "refusals": [REFUSAL...], "nameless": how many never said who they are}. Newest first; who
+ *     (left out: all) is an identity, its part before the @, the name of a [client] section or an
+ *     address. A client's own failed attempts are told in the same form.
  *
  *   Up {} (client) with more: EVENTs with "continues" until one of kind "established" or "failed",
  *     which is the last. When the tunnel stands already, the one reply is its "established" with
@@ -69,6 +74,12 @@
  *               "child-down"|"refused"|"retransmit", "time", "tunnel": id, "peer_id",
  *      "remote": endpoint, "error": err_word(), "notify": "NO_PROPOSAL_CHOSEN", "text": a sentence,
  *      "elapsed_ms", "messages"}
+ *
+ *   REFUSAL: an EVENT, "time" that of the last one, with "first", "count": so often since then,
+ *     "client": the name of its [client] section, "step": "IKE_SA_INIT"|"IKE_AUTH", "doing": the
+ *     failing step in words, "reason": "algorithms"|"identity"|"proof"|"certificate"|"address"|
+ *     "selectors"|"unfinished"|"full"|"syntax"|"other" as in the counters refused_*, "offered" and
+ *     "accepted" (lists), "cause", "fix", "closest": the configured identity most like the unknown.
  *
  * Errors: org.shrike.MethodNotFound, InvalidParameter ("parameter" names it), NotFound (no such
  * tunnel), NotConnected, WrongRole, Internal; each with "what" and perhaps "next".

@@ -12,17 +12,20 @@ const char *explain(struct ike_engine *e, const char *format, ...)
     va_start(args, format);
     vsnprintf(e->why, sizeof(e->why), format, args);
     va_end(args);
+    e->why_offered[0] = e->why_accepted[0] = '\0';
     return e->why;
+}
+
+/* What goes with the sentence of before, at more length. */
+static void with_lists(struct ike_engine *e, const char *offered, const char *accepted)
+{
+    snprintf(e->why_offered, sizeof(e->why_offered), "%s", offered);
+    snprintf(e->why_accepted, sizeof(e->why_accepted), "%s", accepted);
 }
 
 void identity_text(const struct identity *id, char text[static IDENTITY_TEXT])
 {
-    if (id->type == IDENTITY_DN)
-        cert_dn_print(id, text);
-    else if (id->type == IDENTITY_NONE)
-        snprintf(text, IDENTITY_TEXT, "(none)");
-    else
-        identity_print(id, text);
+    (void)cert_identity_print(id, text);
 }
 
 static void list_proposals(const struct proposal *p, size_t count, char *out, size_t size)
@@ -41,37 +44,83 @@ static void list_proposals(const struct proposal *p, size_t count, char *out, si
     }
 }
 
+/* All transforms of one type in a list of proposals. */
+static struct proposal of_type(const struct proposal *p, size_t count, uint8_t type)
+{
+    struct proposal all = {0};
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < p[i].count; j++) {
+            const struct transform *t = &p[i].transforms[j];
+            if (t->type == type && !(type == TRANSFORM_INTEG && t->id == 0))
+                (void)proposal_add(&all, type, t->id, t->key_bits);
+        }
+    return all;
+}
+
+/* Do the lists have nothing of that type in common? */
+static bool is_missing(const struct proposal *theirs, size_t count, const struct proposal *ours,
+                       size_t our_count, uint8_t type)
+{
+    struct proposal a = of_type(theirs, count, type), b = of_type(ours, our_count, type);
+    for (size_t i = 0; i < a.count; i++)
+        if (proposal_has(&b, &a.transforms[i]))
+            return false;
+    return a.count > 0 && b.count > 0;
+}
+
 /* Windows offers nothing better than MODP1024 until it is told to. */
 static bool only_modp1024(const struct proposal *p, size_t count)
 {
-    bool any = false;
-    for (size_t i = 0; i < count; i++)
-        for (size_t j = 0; j < p[i].count; j++) {
-            if (p[i].transforms[j].type != TRANSFORM_KE)
-                continue;
-            any = true;
-            if (p[i].transforms[j].id != 2)
-                return false;
-        }
-    return any;
+    struct proposal groups = of_type(p, count, TRANSFORM_KE);
+    return groups.count == 1 && groups.transforms[0].id == 2;
+}
+
+/* The one type that stands in the way, or a word for all. */
+static const char *obstacle(const struct proposal *theirs, size_t count,
+                            const struct proposal *ours, size_t our_count, uint8_t *type)
+{
+    static const char *const words[] = {[TRANSFORM_ENCR] = "common cipher",
+                                        [TRANSFORM_PRF] = "common PRF",
+                                        [TRANSFORM_INTEG] = "common integrity algorithm",
+                                        [TRANSFORM_KE] = "common key exchange group"};
+    static const uint8_t order[] = {TRANSFORM_KE, TRANSFORM_ENCR, TRANSFORM_PRF, TRANSFORM_INTEG};
+    for (size_t i = 0; i < ARRAY_LEN(order); i++) {
+        *type = order[i];
+        if (is_missing(theirs, count, ours, our_count, order[i]))
+            return words[order[i]];
+    }
+    *type = 0;
+    return "common algorithms";
+}
+
+static void list_type(const struct proposal *p, size_t count, uint8_t type, char *out, size_t size)
+{
+    struct proposal one = of_type(p, count, type);
+    list_proposals(type ? &one : p, type ? 1 : count, out, size);
 }
 
 const char *explain_proposals(struct ike_engine *e, const struct proposal *theirs, size_t count,
                               const struct proposal *ours, size_t our_count)
 {
-    char a[140], b[140];
-    list_proposals(theirs, count, a, sizeof(a));
-    list_proposals(ours, our_count, b, sizeof(b));
-    if (only_modp1024(theirs, count))
-        return explain(e,
-                       "no common algorithms: peer offered only MODP1024 (%.60s), which is too "
-                       "weak; on Windows run Set-VpnConnectionIPsecConfiguration with -DHGroup "
-                       "ECP384, or set the registry value NegotiateDH2048_AES256 to 2",
-                       a);
-    return explain(e,
-                   "no common algorithms: peer offered %s; we accept %s; add one of the peer's to "
-                   "the proposals here, or one of ours there",
-                   a, b);
+    char a[120], b[120], offered[IKE_LIST_TEXT], accepted[IKE_LIST_TEXT];
+    uint8_t type;
+    const char *what = obstacle(theirs, count, ours, our_count, &type);
+    list_proposals(theirs, count, offered, sizeof(offered));
+    list_proposals(ours, our_count, accepted, sizeof(accepted));
+    list_type(theirs, count, type, a, sizeof(a));
+    list_type(ours, our_count, type, b, sizeof(b));
+    if (type == TRANSFORM_KE && only_modp1024(theirs, count))
+        explain(e,
+                "no common key exchange group: peer offered only MODP1024, which is too weak; on "
+                "Windows run Set-VpnConnectionIPsecConfiguration with -DHGroup ECP384, or set the "
+                "registry value NegotiateDH2048_AES256 to 2");
+    else
+        explain(e,
+                "no %s: peer offered %s and we accept %s; add one of the peer's to the proposals "
+                "here, or one of ours there",
+                what, a, b);
+    with_lists(e, offered, accepted);
+    return e->why;
 }
 
 struct advice {
@@ -87,7 +136,7 @@ static const struct advice advices[] = {
      "the ike proposal"},
     {NOTIFY_AUTHENTICATION_FAILED, ERR_AUTH,
      "the gateway refused our authentication; check the pre-shared key or certificate and our "
-     "identity; the gateway's log names the reason"},
+     "identity; the gateway knows the reason (shrike explain there)"},
     {NOTIFY_TS_UNACCEPTABLE, ERR_TS,
      "the gateway accepts none of our traffic selectors; compare the networks on both sides"},
     {NOTIFY_INTERNAL_ADDRESS_FAILURE, ERR_ADDRESS,
@@ -177,11 +226,13 @@ static void list_selectors(const struct selector *s, size_t count, char *out, si
 const char *explain_ts(struct ike_engine *e, const struct selector *theirs, size_t their_count,
                        const struct selector *ours, size_t our_count)
 {
-    char a[130], b[130];
+    char a[IKE_LIST_TEXT], b[IKE_LIST_TEXT];
     list_selectors(theirs, their_count, a, sizeof(a));
     list_selectors(ours, our_count, b, sizeof(b));
-    return explain(e,
-                   "no common traffic selectors: peer wants %s; we allow %s; make the networks "
-                   "on both sides agree",
-                   a, b);
+    explain(e,
+            "no common traffic selectors: peer wants %.130s and we allow %.130s; make the networks "
+            "on both sides agree",
+            a, b);
+    with_lists(e, a, b);
+    return e->why;
 }

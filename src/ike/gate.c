@@ -171,8 +171,18 @@ static void adapt(struct ike_engine *e)
             g->difficulty >= PUZZLE_FIRST + steps ? (uint8_t)(g->difficulty - steps) : 0;
 }
 
-static void ask_cookie(struct ike_engine *e, const struct input *in, struct bytes nonce)
+bool gate_has_cookie(struct ike_engine *e, const struct input *in)
 {
+    struct exchange_values v;
+    uint8_t difficulty;
+    return init_values(in->outer, &v) == 0 && cookie_is_right(e, in, v.nonce, &difficulty);
+}
+
+void gate_ask_cookie(struct ike_engine *e, const struct input *in)
+{
+    struct exchange_values v;
+    if (init_values(in->outer, &v) < 0)
+        return;
     uint8_t cookie[COOKIE_OF_OURS], buffer[WIRE_HEADER_LEN + 64];
     struct wire_builder b;
     struct wire_header header = {.spi_i = in->header.spi_i,
@@ -180,7 +190,7 @@ static void ask_cookie(struct ike_engine *e, const struct input *in, struct byte
                                  .exchange = EXCHANGE_IKE_SA_INIT,
                                  .flags = FLAG_RESPONSE};
     uint16_t prf_id = e->gate->difficulty ? puzzle_prf(e, in) : 0;
-    cookie_make(e, in, nonce, e->gate->difficulty, cookie);
+    cookie_make(e, in, v.nonce, e->gate->difficulty, cookie);
     wire_begin(&b, buffer, sizeof(buffer), &header);
     wire_put_notify(&b, NOTIFY_COOKIE, (struct bytes){cookie, sizeof(cookie)});
     if (prf_id)
@@ -249,7 +259,7 @@ bool gate_admits(struct ike_engine *e, const struct input *in)
         return false;
     }
     if (!cookie_is_right(e, in, v.nonce, &difficulty) || (difficulty == 0 && g->difficulty > 0)) {
-        ask_cookie(e, in, v.nonce);
+        gate_ask_cookie(e, in);
         return false;
     }
     if (!may_come_again(e, from))

@@ -70,6 +70,9 @@ int gate_open(struct ike_engine *e, size_t tunnels) MUST_USE;
 void gate_free(struct ike_engine *e);
 /* May this IKE_SA_INIT request be worked on? If not, all has been said that there is to say. */
 bool gate_admits(struct ike_engine *e, const struct input *in);
+/* Does it carry a cookie of ours; the answer that asks for one. */
+bool gate_has_cookie(struct ike_engine *e, const struct input *in);
+void gate_ask_cookie(struct ike_engine *e, const struct input *in);
 /* A half-open SA begins; its IKE_AUTH has come; it is half-open no more. */
 void gate_enter(struct ike_engine *e, struct sa *sa, const struct ip *from);
 void gate_heard(struct ike_engine *e, struct sa *sa);

@@ -196,6 +196,7 @@ struct ike_net {
     uint8_t local_count, remote_count;
     struct selector local_ts[CONF_SELECTORS], remote_ts[CONF_SELECTORS];
 };
+enum { IKE_LIST_TEXT = 240 };
 enum ike_event_kind {
     IKE_EVENT_ESTABLISHED,
     IKE_EVENT_FAILED, /* before it was established; err, notify and text say why */
@@ -217,7 +218,8 @@ struct ike_event {
     struct identity peer;
     uint32_t messages;   /* ESTABLISHED: datagrams sent and received for it */
     uint32_t elapsed_us; /* since the first message */
-    char text[384];      /* one sentence: what, why, what next */
+    char text[384];      /* one sentence: what and why; after the first "; " what next */
+    char offered[IKE_LIST_TEXT], accepted[IKE_LIST_TEXT]; /* REFUSED: by the peer, and by us */
 };
 
 enum ike_action_kind {
@@ -311,7 +313,17 @@ void ike_walk(const struct ike_engine *engine,
     X(replayed, "requests answered again from the stored reply")                                   \
     X(retransmitted, "requests sent again")                                                        \
     X(established, "IKE SAs established")                                                          \
-    X(refused, "handshakes refused")                                                               \
+    X(refused, "handshakes refused, for the reasons that follow")                                  \
+    X(refused_algorithms, "no common algorithms")                                                  \
+    X(refused_identity, "nobody here has this identity")                                           \
+    X(refused_proof, "wrong key or signature")                                                     \
+    X(refused_certificate, "a certificate that does not hold")                                     \
+    X(refused_address, "no inner address")                                                         \
+    X(refused_selectors, "no common traffic selectors")                                            \
+    X(refused_unfinished, "begun and not finished")                                                \
+    X(refused_full, "all places taken")                                                            \
+    X(refused_syntax, "messages that cannot be read")                                              \
+    X(refused_other, "something else")                                                             \
     X(failed, "handshakes that failed")                                                            \
     X(illegal_moves, "state changes that must not happen: a fault in the program")
 struct ike_counters {

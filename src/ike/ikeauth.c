@@ -247,9 +247,11 @@ static void refuse_child(struct ike_engine *e, struct sa *sa, uint16_t notify)
 {
     struct ike_event *event =
         queue_event(e, IKE_EVENT_REFUSED, sa->tunnel, &sa->path, explain_error(notify), e->why);
-    if (event)
+    if (event) {
         event->notify = notify;
-    e->counters.refused++;
+        event->exchange = EXCHANGE_IKE_AUTH;
+    }
+    refusal_count(e, explain_error(notify));
     sa->tunnel->refused = true;
     sa->childless_at = e->now + CHILDLESS_LIFE;
 }

@@ -105,12 +105,27 @@ static void ike_deleted(struct ike_engine *e, struct sa *sa)
     sa->peer_deleted = true;
 }
 
+/* It knows only now: our proof comes with the last message of the handshake. */
+static const char *refused_our_proof(struct ike_engine *e, const struct sa *sa)
+{
+    char own[IDENTITY_TEXT];
+    struct identity id;
+    proof_own_identity(e, sa, NULL, &id);
+    identity_text(&id, own);
+    return explain(
+        e,
+        "the peer was let in but does not believe that we are %.120s; give it the CA of "
+        "our certificate (or the same key) and let it expect this identity; its log says "
+        "more",
+        own);
+}
+
 static void ike_refused(struct ike_engine *e, struct sa *sa, uint16_t notify)
 {
     if (sa->tunnel && sa->tunnel->sa == sa)
         tunnel_end(e, sa->tunnel, IKE_EVENT_DOWN, ERR_PEER, notify,
                    notify == NOTIFY_AUTHENTICATION_FAILED
-                       ? "the peer could not verify who we are; its log says why"
+                       ? refused_our_proof(e, sa)
                        : "the peer ended the connection with an error; its log says why");
     sa->peer_deleted = true;
 }

@@ -260,12 +260,19 @@ static uint64_t init_key(const struct ike_engine *e, const struct input *in)
     return key ? key : 1;
 }
 
+/* Many refusals a second are told only to those who have shown that they receive; they, too, cost a
+ * line in somebody's list. */
 static void refuse_plain(struct ike_engine *e, const struct input *in, uint16_t notify,
                          size_t offered)
 {
-    e->counters.refused++;
+    bool shown = gate_has_cookie(e, in), told = refusal_is_told(e, !shown);
+    if (!told && !shown) {
+        gate_ask_cookie(e, in);
+        return;
+    }
+    refusal_count(e, ERR_NO_PROPOSAL);
     reply_plain(e, in, notify, (struct bytes){0});
-    if (!refusal_is_told(e, true))
+    if (!told)
         return;
     struct ike_event *event =
         queue_event(e, IKE_EVENT_REFUSED, NULL, &in->path, ERR_NO_PROPOSAL,
@@ -327,6 +334,7 @@ static int keep_half(struct ike_engine *e, struct sa *sa, const struct input *in
 /* The peer gets no answer: it may try again, and somebody may have left by then. */
 static void tell_full(struct ike_engine *e, const struct input *in)
 {
+    refusal_count(e, ERR_LIMIT);
     if (refusal_is_told(e, true))
         queue_event(e, IKE_EVENT_REFUSED, NULL, &in->path, ERR_LIMIT,
                     explain(e,

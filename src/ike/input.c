@@ -35,30 +35,13 @@ void attempt_refused(struct ike_engine *e, struct sa *sa, int err, uint16_t noti
     if (sa->tunnel) {
         struct tunnel *t = sa->tunnel;
         gate_failed(e, sa, err);
-        refusal_budget(e, t, false);
+        refusal_budget(e, t, err, false);
         if (!t->peer && sa->handshake && sa->handshake->peer.type != IDENTITY_NONE &&
             tunnel_set_peer(e, t, &sa->handshake->peer) < 0)
             e->counters.drop_memory++;
         tunnel_end(e, t, IKE_EVENT_REFUSED, err, notify, text);
     }
     sa_linger(e, sa);
-}
-
-bool refusal_is_told(struct ike_engine *e, bool stranger)
-{
-    if (e->now - e->told_since > TIME_SECOND) {
-        e->told_since = e->now;
-        e->told[0] = e->told[1] = 0;
-    }
-    return e->told[stranger]++ < (stranger ? 10 : 50);
-}
-
-void refusal_budget(struct ike_engine *e, struct tunnel *t, bool stranger)
-{
-    if (refusal_is_told(e, stranger))
-        return;
-    t->refused = true; /* ends in silence */
-    e->counters.refused++;
 }
 
 static void send_answer(struct ike_engine *e, struct sa *sa, const struct input *in)

@@ -264,7 +264,7 @@ struct ike_engine {
     size_t aead_cap;
     struct auth_cache *certs;
     time_us told_since; /* rate limit of what strangers can make us say */
-    unsigned told[2];
+    unsigned told[2], logged;
 
     /* Scratch: valid within one call. */
     struct input input;
@@ -278,6 +278,8 @@ struct ike_engine {
     struct selector ts_i[WIRE_SELECTORS_MAX], ts_r[WIRE_SELECTORS_MAX];
     struct wire_config config;
     char why[SENTENCE];
+    /* Belong to `why`; empty = it is not about lists. */
+    char why_offered[IKE_LIST_TEXT], why_accepted[IKE_LIST_TEXT];
     uint8_t octets[AUTH_OCTETS_MAX];
     uint8_t secret[KEX_SECRET_MAX];
     uint8_t inner_buffer[INNER_MAX];
@@ -597,9 +599,14 @@ void attempt_failed(struct ike_engine *e, struct sa *sa, int err, uint16_t notif
 /* A peer's attempt ends with a protected error notify. */
 void attempt_refused(struct ike_engine *e, struct sa *sa, int err, uint16_t notify,
                      const char *text);
-/* May a refusal be told? Some a second, and fewer of those who have not even made a key exchange,
- * so that nobody fills our log. */
+
+/* ---- refusal.c */
+/* May a refusal be told? Some a second, and fewer of those who have not even shown that they
+ * receive where they say they are, so that nobody fills our log. */
 bool refusal_is_told(struct ike_engine *e, bool stranger);
-void refusal_budget(struct ike_engine *e, struct tunnel *t, bool stranger);
+void refusal_budget(struct ike_engine *e, struct tunnel *t, int err, bool stranger);
+void refusal_count(struct ike_engine *e, int err);
+/* Debug lines about strangers: a few a second. */
+bool stranger_is_logged(struct ike_engine *e);
 
 #endif

@@ -225,6 +225,10 @@ struct ike_event *queue_event(struct ike_engine *e, uint32_t kind, const struct 
         event->path = *path;
     if (text)
         strncpy(event->text, text, sizeof(event->text) - 1);
+    if (text == e->why) {
+        memcpy(event->offered, e->why_offered, sizeof(event->offered));
+        memcpy(event->accepted, e->why_accepted, sizeof(event->accepted));
+    }
     return event;
 }
 

@@ -35,8 +35,10 @@ void sa_set_state(struct ike_engine *e, struct sa *sa, uint8_t state)
                   ike_state_name(sa->state), ike_state_name(state));
         e->counters.illegal_moves++;
     }
-    log_debug("ike: SA %016llx %s -> %s", (unsigned long long)sa->spi_own,
-              ike_state_name(sa->state), ike_state_name(state));
+    bool stranger = sa->handshake && !sa->initiator;
+    if (log_wants(LEVEL_DEBUG) && (!stranger || stranger_is_logged(e)))
+        log_debug("ike: SA %016llx %s -> %s", (unsigned long long)sa->spi_own,
+                  ike_state_name(sa->state), ike_state_name(state));
     sa->state = state;
 }
 

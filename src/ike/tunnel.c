@@ -149,14 +149,14 @@ void tunnel_end(struct ike_engine *e, struct tunnel *t, uint32_t event, int err,
         silent ? NULL : queue_event(e, event, t, sa ? &sa->path : NULL, err, text);
     if (what) {
         what->notify = notify;
-        what->exchange = sa ? sa->out.exchange : 0;
+        what->exchange = event == IKE_EVENT_REFUSED ? EXCHANGE_IKE_AUTH : sa ? sa->out.exchange : 0;
         what->messages = sa ? sa->messages : 0;
         what->elapsed_us = (uint32_t)(e->now - t->created);
     }
     if (event == IKE_EVENT_FAILED && !silent)
         e->counters.failed++;
     if (event == IKE_EVENT_REFUSED && !silent)
-        e->counters.refused++;
+        refusal_count(e, err);
     if (sa)
         sa->tunnel = NULL;
     tunnel_forget(e, t);

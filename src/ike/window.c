@@ -156,7 +156,7 @@ void window_expired(struct ike_engine *e, struct sa *sa)
     if (sa->tunnel) {
         bool ours = sa->tunnel->initiator || sa->state == IKE_STATE_AUTH_ASKED;
         if (!sa->tunnel->initiator)
-            refusal_budget(e, sa->tunnel, true);
+            refusal_budget(e, sa->tunnel, ERR_TIMEOUT, true);
         tunnel_end(e, sa->tunnel, sa->tunnel->initiator ? IKE_EVENT_FAILED : IKE_EVENT_REFUSED,
                    ERR_TIMEOUT, 0,
                    ours ? "the keys process did not answer; look at its log"

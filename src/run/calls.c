@@ -155,7 +155,8 @@ static json_t *whole_status(struct monitor *m, const struct control_call *call)
     if (m->conf->gateway) {
         json_object_set_new(out, "listen", listen_json(m));
         json_object_set_new(out, "pools", pools_json(m));
-        json_object_set(out, "refused", m->refused);
+        json_object_set_new(out, "refused",
+                            refusals_json(&m->refusals, m->conf, NULL, MONITOR_REFUSED));
     } else if (m->last_error) {
         json_object_set(out, "last_error", m->last_error);
     }
@@ -279,8 +280,17 @@ static void call_watch(struct monitor *m, struct ctl_client_ref client)
     reply(m, client, first, true);
 }
 
-static void remember(struct monitor *m, const struct ike_event *event, json_t *json)
+/* The peer was let in, and then did not believe that we are who we say. */
+static bool refused_us(const struct ike_event *event)
 {
+    return event->kind == IKE_EVENT_DOWN && event->notify == NOTIFY_AUTHENTICATION_FAILED;
+}
+
+static void remember(struct monitor *m, const struct ipc_event *said, json_t *json)
+{
+    const struct ike_event *event = &said->what;
+    bool ours =
+        !m->conf->gateway && (event->kind == IKE_EVENT_FAILED || event->kind == IKE_EVENT_DOWN);
     if (event->kind == IKE_EVENT_ESTABLISHED) {
         m->established++;
         m->recent[m->recent_next++ % MONITOR_RECENT] =
@@ -288,12 +298,9 @@ static void remember(struct monitor *m, const struct ike_event *event, json_t *j
     }
     if (event->kind == IKE_EVENT_DOWN && m->established > 0)
         m->established--;
-    if (event->kind == IKE_EVENT_REFUSED) {
-        json_array_insert(m->refused, 0, json);
-        if (json_array_size(m->refused) > MONITOR_REFUSED)
-            json_array_remove(m->refused, MONITOR_REFUSED);
-    }
-    if (!m->conf->gateway && (event->kind == IKE_EVENT_FAILED || event->kind == IKE_EVENT_DOWN)) {
+    if (event->kind == IKE_EVENT_REFUSED || event->kind == IKE_EVENT_FAILED || refused_us(event))
+        refusals_add(&m->refusals, said, run_wall_clock(NULL));
+    if (ours) {
         json_decref(m->last_error);
         m->last_error = json_incref(json);
     }
@@ -324,15 +331,26 @@ static void tell(struct monitor *m, struct control_call *call, const struct ike_
         call->what = WAIT_NOTHING;
 }
 
-void control_event(struct monitor *m, const struct ike_event *event)
+void control_event(struct monitor *m, const struct ipc_event *said)
 {
-    bool kept = event->kind == IKE_EVENT_REFUSED || !m->conf->gateway;
-    json_t *json = kept || anybody_listens(m) ? words_json(event) : NULL;
-    remember(m, event, json);
+    const struct ike_event *event = &said->what;
+    json_t *json = !m->conf->gateway || anybody_listens(m) ? words_json(said) : NULL;
+    remember(m, said, json);
     for (size_t i = 0; i < CONTROL_CALLS && json; i++)
         if (m->calls[i].what == WAIT_EVENTS || m->calls[i].what == WAIT_UP)
             tell(m, &m->calls[i], event, json);
     json_decref(json);
+}
+
+/* ---- Explain */
+
+static void call_explain(struct monitor *m, struct ctl_client_ref client, json_t *parameters)
+{
+    const char *who = json_string_value(json_object_get(parameters, "who"));
+    json_t *out = common(m);
+    json_object_set_new(out, "refusals", refusals_json(&m->refusals, m->conf, who, PAGE_MAX));
+    json_object_set_new(out, "nameless", json_integer((json_int_t)refusals_nameless(&m->refusals)));
+    reply(m, client, out, false);
 }
 
 /* ---- Down, Rekey */
@@ -452,6 +470,8 @@ static void handle(void *context, struct ctl_client_ref client, const char *meth
         call_status(m, client, parameters, false);
     else if (strcmp(method, "Counters") == 0)
         call_status(m, client, parameters, true);
+    else if (strcmp(method, "Explain") == 0)
+        call_explain(m, client, parameters);
     else if (strcmp(method, "Up") == 0)
         call_up(m, client);
     else if (strcmp(method, "Watch") == 0)
@@ -487,7 +507,6 @@ int control_open(struct monitor *m)
         return RUN_EXIT_CONFIG;
     }
     make_folder(path);
-    m->refused = json_array();
     m->ctl = ctl_listen(path, handle, m, why);
     if (m->ctl && monitor_watch(m, ctl_poll_fd(m->ctl), WATCH_CTL) == 0)
         return 0;
@@ -500,7 +519,6 @@ void control_close(struct monitor *m)
     if (m->ctl)
         ctl_close(m->ctl);
     m->ctl = NULL;
-    json_decref(m->refused);
     json_decref(m->last_error);
     status_free(m);
 }

@@ -214,9 +214,14 @@ static void end_texts(struct ipc_message *message)
         TERMINATE(message->fault.text);
         break;
     case IPC_EVENT:
-        TERMINATE(message->event.text);
+        TERMINATE(message->event.what.text);
+        TERMINATE(message->event.what.offered);
+        TERMINATE(message->event.what.accepted);
+        TERMINATE(message->event.who);
         break;
     case IPC_STATUS_IKE:
+        TERMINATE(message->status_ike.own);
+        TERMINATE(message->status_ike.peer);
         TERMINATE(message->status_ike.peer_name);
         TERMINATE(message->status_ike.suite);
         break;
@@ -412,7 +417,7 @@ static void take(struct monitor *m, enum run_role role)
         break;
     case IPC_EVENT:
         words_log(m, &message->event);
-        connect_event(m, &message->event);
+        connect_event(m, &message->event.what);
         control_event(m, &message->event);
         break;
     case IPC_COMMAND_DONE:

@@ -7,10 +7,10 @@
 /* A failure that the engine knows nothing of, told like one of its own. */
 static void fail_here(struct monitor *m, int err, const char *text)
 {
-    struct ike_event event = {.kind = IKE_EVENT_FAILED, .err = err};
-    snprintf(event.text, sizeof(event.text), "%s", text);
+    struct ipc_event event = {.what = {.kind = IKE_EVENT_FAILED, .err = err}};
+    snprintf(event.what.text, sizeof(event.what.text), "%s", text);
     words_log(m, &event);
-    connect_event(m, &event);
+    connect_event(m, &event.what);
     control_event(m, &event);
 }
 

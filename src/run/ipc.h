@@ -34,7 +34,7 @@
     /* ike -> monitor */                                                                           \
     X(IPC_NET_UP, sizeof(struct ike_net))                                                          \
     X(IPC_NET_DOWN, sizeof(struct ike_net))                                                        \
-    X(IPC_EVENT, sizeof(struct ike_event))                                                         \
+    X(IPC_EVENT, sizeof(struct ipc_event))                                                         \
     /* ike -> keys, keys -> ike */                                                                 \
     X(IPC_ASK, sizeof(struct ike_ask))                                                             \
     X(IPC_RELEASE, sizeof(struct ipc_release)) /* the tunnel is gone; no answer */                 \
@@ -67,12 +67,17 @@ struct ipc_fault {
     int32_t exit_code; /* enum exit_code's number */
     char text[512];    /* one sentence: what, why, what next */
 };
+/* Identities cross as text: the monitor does not read a stranger's DER. */
+struct ipc_event {
+    struct ike_event what;
+    char who[IDENTITY_TEXT]; /* empty = not known */
+};
 struct ipc_status_ike {
     uint64_t tunnel, spi_i, spi_r;
     uint8_t state;
     bool initiator, nat_local, nat_remote, udp;
     struct ike_path path;
-    struct identity own, peer;
+    char own[IDENTITY_TEXT], peer[IDENTITY_TEXT]; /* empty = not known */
     char peer_name[CONF_NAME_MAX];
     char suite[IPC_SUITE_TEXT];
     /* microseconds from now: into the past; rekey_in into the future (0 = not planned) */
@@ -143,7 +148,7 @@ struct ipc_message {
         struct ipc_done done;
         struct ipc_added added;
         struct ike_net net;
-        struct ike_event event;
+        struct ipc_event event;
         struct ike_ask ask;
         struct ipc_release release;
         struct ike_answer answer;

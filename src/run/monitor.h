@@ -12,11 +12,12 @@
 #include "run/internal.h"
 #include "run/net_apply.h"
 #include "run/reconnect.h"
+#include "run/refusals.h"
 #include "run/resolver.h"
 #include "store/store.h"
 
 enum {
-    MONITOR_REFUSED = 32, /* refusals kept for status */
+    MONITOR_REFUSED = 16, /* refusals shown in status */
     MONITOR_RECENT = 64,  /* tunnels whose handshake's length is remembered */
     CONTROL_CALLS = 64,   /* calls that wait for something */
 };
@@ -84,8 +85,10 @@ struct monitor {
     uint64_t established; /* tunnels that stand now */
     struct recent recent[MONITOR_RECENT];
     size_t recent_next;
-    json_t *refused;    /* newest first */
-    json_t *last_error; /* client */
+    struct refusals refusals;        /* gateway: peers; client: our own attempts */
+    json_t *last_error;              /* client */
+    time_us logged_since, full_said; /* how many lines about strangers, and when */
+    unsigned logged;
 
     /* client */
     struct reconnect reconnect;
@@ -125,7 +128,7 @@ void connect_ike_ready(struct monitor *m);
 /* calls.c */
 int control_open(struct monitor *m) MUST_USE; /* 0 or an exit code */
 void control_close(struct monitor *m);
-void control_event(struct monitor *m, const struct ike_event *event);
+void control_event(struct monitor *m, const struct ipc_event *event);
 void control_done(struct monitor *m, const struct ipc_message *done);
 void control_status_ready(struct monitor *m);
 
@@ -139,8 +142,8 @@ json_t *status_tunnel(struct monitor *m, uint64_t tunnel); /* NULL: not there */
 void status_free(struct monitor *m);
 
 /* words.c */
-void words_log(const struct monitor *m, const struct ike_event *event);
-json_t *words_json(const struct ike_event *event);
+void words_log(struct monitor *m, const struct ipc_event *event);
+json_t *words_json(const struct ipc_event *event);
 const char *words_event_kind(uint32_t kind);
 
 #endif

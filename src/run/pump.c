@@ -293,7 +293,9 @@ static void network(struct pump *pump, enum ipc_kind kind, const struct ike_net 
 static void event(struct pump *pump, const struct ike_event *what)
 {
     ipc_prepare(&pump->message, IPC_EVENT, 0);
-    pump->message.event = *what;
+    pump->message.event.what = *what;
+    if (what->peer.type != IDENTITY_NONE)
+        (void)cert_identity_print(&what->peer, pump->message.event.who);
     to_monitor(pump);
 }
 

@@ -58,8 +58,10 @@ static void report_sa(void *context, const struct ike_status *status)
     out->nat_remote = status->nat_remote;
     out->udp = status->udp;
     out->path = status->path;
-    out->own = status->own;
-    out->peer = status->peer;
+    if (status->own.type != IDENTITY_NONE)
+        (void)cert_identity_print(&status->own, out->own);
+    if (status->peer.type != IDENTITY_NONE)
+        (void)cert_identity_print(&status->peer, out->peer);
     memcpy(out->peer_name, status->peer_name, sizeof(out->peer_name));
     const struct transform *encr = proposal_find(&status->suite, TRANSFORM_ENCR);
     if (encr && encr->id) /* else nothing is agreed on yet */

@@ -274,10 +274,8 @@ static json_t *tunnel_json(const struct monitor *m, const struct ipc_status_ike 
     json_t *out = json_object();
     set_integer(out, "id", sa->tunnel);
     set_text(out, "peer", sa->peer_name);
-    if (sa->peer.type)
-        set_text(out, "peer_id", identity_print(&sa->peer, text));
-    if (sa->own.type)
-        set_text(out, "own_id", identity_print(&sa->own, text));
+    set_text(out, "peer_id", sa->peer);
+    set_text(out, "own_id", sa->own);
     add_state(out, sa->state);
     json_object_set_new(out, "initiator", json_boolean(sa->initiator));
     set_text(out, "local", endpoint_print(&sa->path.local, text));

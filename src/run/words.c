@@ -57,13 +57,45 @@ static void log_failed(const struct ike_event *event, const char *who, const cha
         log_warn("%s at %s: %s", who, where, text);
 }
 
-void words_log(const struct monitor *m, const struct ike_event *event)
+/* A few lines a second are enough to see what goes on. */
+static bool may_log(struct monitor *m)
 {
-    char id[IDENTITY_TEXT], endpoint[ADDR_TEXT];
+    time_us now = run_now();
+    if (now - m->logged_since > TIME_SECOND) {
+        m->logged_since = now;
+        m->logged = 0;
+    }
+    return m->logged++ < 5;
+}
+
+/* Only these come after the peer has proven who it is. */
+static bool is_proven(const struct ike_event *event)
+{
+    return event->exchange == EXCHANGE_IKE_AUTH &&
+           (event->err == ERR_ADDRESS || event->err == ERR_TS || event->err == ERR_NO_PROPOSAL);
+}
+
+/* What a stranger does is for `shrike explain`, and not for the log of a gateway on the internet.
+ * That there is no room is about ourselves. */
+static void log_refused(struct monitor *m, const struct ike_event *event, const char *who,
+                        const char *where)
+{
+    time_us now = run_now();
+    if (event->err == ERR_LIMIT && (m->full_said == 0 || now - m->full_said > 60 * TIME_SECOND)) {
+        log_warn("%s", sentence(event));
+        m->full_said = now;
+    }
+    if (may_log(m))
+        log_at(is_proven(event) ? LEVEL_WARN : LEVEL_DEBUG, "refused %s at %s: %s", who, where,
+               sentence(event));
+}
+
+void words_log(struct monitor *m, const struct ipc_event *said)
+{
+    const struct ike_event *event = &said->what;
+    char endpoint[ADDR_TEXT];
     const char *where = has_remote(event) ? endpoint_print(&event->path.remote, endpoint) : "";
-    const char *who = event->peer.type   ? identity_print(&event->peer, id)
-                      : m->conf->gateway ? "a peer"
-                                         : m->conf->remote_host;
+    const char *who = said->who[0] ? said->who : m->conf->gateway ? "a peer" : m->conf->remote_host;
     switch ((enum ike_event_kind)event->kind) {
     case IKE_EVENT_ESTABLISHED:
         log_established(event, who, where);
@@ -72,7 +104,7 @@ void words_log(const struct monitor *m, const struct ike_event *event)
         log_failed(event, who, where);
         break;
     case IKE_EVENT_REFUSED:
-        log_warn("refused %s at %s: %s", who, where, sentence(event));
+        log_refused(m, event, who, where);
         break;
     case IKE_EVENT_DOWN:
         log_info("%s%s%s is gone (tunnel %llu): %s", who, where[0] ? " at " : "", where,
@@ -95,9 +127,10 @@ static void set_text(json_t *object, const char *name, const char *text)
         json_object_set_new(object, name, json_string(text));
 }
 
-json_t *words_json(const struct ike_event *event)
+json_t *words_json(const struct ipc_event *said)
 {
-    char text[IDENTITY_TEXT], notify[WIRE_NAME_TEXT];
+    const struct ike_event *event = &said->what;
+    char text[ADDR_TEXT], notify[WIRE_NAME_TEXT];
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     json_t *out = json_object();
@@ -105,8 +138,7 @@ json_t *words_json(const struct ike_event *event)
     json_object_set_new(out, "time", json_real((double)now.tv_sec + (double)now.tv_nsec / 1e9));
     if (event->tunnel)
         json_object_set_new(out, "tunnel", json_integer((json_int_t)event->tunnel));
-    if (event->peer.type)
-        set_text(out, "peer_id", identity_print(&event->peer, text));
+    set_text(out, "peer_id", said->who);
     if (has_remote(event))
         set_text(out, "remote", endpoint_print(&event->path.remote, text));
     if (event->err)

@@ -86,13 +86,15 @@ up()
     refused "$1" "$2" "$3" bad "$SHRIKE" up /etc/shrike/peer.conf --wait
 }
 
-# said LABEL REGEX: on the gateway's side
+# said LABEL REGEX: on the gateway's side, to who asks for it
 said()
 {
-    if wait_for 3 grep -qiE "$2" "$(logfile server)"; then
+    local out=$LAB_DIR/explain.out
+    on server "$SHRIKE" explain >"$out" 2>&1
+    if grep -qiE "$2" "$out" && grep -q '  fix ' "$out"; then
         pass "$1"
     else
-        fail "$1" "the gateway does not say /$2/: $(tail -n 1 "$(logfile server)")"
+        fail "$1" "the gateway does not say /$2/ and what to do: $(paste -sd'|' "$out")"
     fi
 }
 
@@ -159,7 +161,7 @@ import socket, time
 for port in 500, 4500:
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("192.0.2.2", port)); globals()["s%d" % port] = s
 time.sleep(600)'
-sleep 0.5
+wait_for 10 sh -c "nsenter -t ${HOST_PID[bad]} --net ss -Huln | grep -q 192.0.2.2:4500"
 on server cat /etc/shrike/shrike.conf | sed 's/192\.0\.2\.1$/192.0.2.2/' | shrike_write bad /etc/shrike/shrike.conf
 refused 'port in use' 10 'port|in use|holds' bad "$SHRIKE" gateway -c /etc/shrike/shrike.conf
 stop holder

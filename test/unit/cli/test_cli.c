@@ -257,9 +257,9 @@ static bool is_root(void)
 static void help_lists_every_verb(void **state)
 {
     (void)state;
-    static const char *const verbs[] = {"gateway", "up",      "down",      "status",    "rekey",
-                                        "check",   "config",  "pki ca",    "pki issue", "pki show",
-                                        "help",    "version", "completion"};
+    static const char *const verbs[] = {"gateway", "up",      "down",       "status",    "rekey",
+                                        "check",   "config",  "pki ca",     "pki issue", "pki show",
+                                        "help",    "version", "completion", "explain"};
     assert_int_equal(run(W("help")), EXIT_OK);
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
         expect(out, verbs[i]);

@@ -312,7 +312,7 @@ static void events_reach_the_monitor(void **state)
     assert_int_equal(outbox_flush(&t.pump.outbox, t.pump.monitor_fd, run_now()), 0);
     while (ipc_receive(t.monitor_fd, &in, NULL) == 0) {
         assert_int_not_equal(in.kind, IPC_NET_UP); /* nobody has a network of his own here */
-        established |= in.kind == IPC_EVENT && in.event.kind == IKE_EVENT_ESTABLISHED;
+        established |= in.kind == IPC_EVENT && in.event.what.kind == IKE_EVENT_ESTABLISHED;
     }
     assert_true(established);
     pump_report(&t.pump, 77);

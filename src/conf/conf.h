@@ -21,6 +21,8 @@ enum {
     CONF_PROPOSALS = 8,
     CONF_LEGACY = 16,
     CONF_SELECTORS = 16,
+    CONF_CHILDREN = 7, /* beside the first one */
+    CONF_ROUTES = 64,  /* selectors of all children together that become routes */
     CONF_DNS = 4,
     CONF_POOLS = 4,
     CONF_CLIENTS_MAX = 16384,
@@ -33,6 +35,15 @@ enum conf_encap {
     CONF_ENCAP_UDP,
     CONF_ENCAP_AUTO
 }; /* always in UDP; or plain ESP where no NAT is between */
+
+/* A further child SA of a client: [child NAME], or a pair of networks with `children = separate`.
+ */
+struct conf_child {
+    char name[32];
+    struct selector local_ts[CONF_SELECTORS], remote_ts[CONF_SELECTORS]; /* as in conf_tunnel */
+    uint8_t local_ts_count, remote_ts_count;
+    unsigned line; /* of its section in the file, or of `send` */
+};
 
 /* What both roles of the engine need for one tunnel (client) or for all tunnels of a gateway
  * (template). */
@@ -54,6 +65,8 @@ struct conf_tunnel {
      * = 0 entries means "the address that was leased". */
     struct selector local_ts[CONF_SELECTORS], remote_ts[CONF_SELECTORS];
     uint8_t local_ts_count, remote_ts_count;
+    struct conf_child children[CONF_CHILDREN]; /* client */
+    uint8_t child_count;
     bool request_ip4, request_ip6; /* client: ask for virtual addresses */
     struct ip dns[CONF_DNS];       /* gateway: handed out */
     uint8_t dns_count;
@@ -115,6 +128,7 @@ struct conf {
     struct prefix except[CONF_SELECTORS]; /* never through the tunnel */
     uint8_t except_count;
     bool dns_from_gateway;
+    bool separate; /* one child SA for each pair of networks */
 
     struct transform legacy[CONF_LEGACY]; /* named one by one: proposals may have them */
     uint8_t legacy_count;

@@ -30,7 +30,7 @@ static void apply_defaults(struct parser *p)
 {
     for (size_t i = 0; i < option_count; i++) {
         const struct option *o = &option_table[i];
-        if (o->role & p->role && !o->peer && o->fallback && !p->conf->lines[i])
+        if (o->role & p->role && !o->peer && !o->child && o->fallback && !p->conf->lines[i])
             option_default(p, o);
     }
 }
@@ -285,6 +285,50 @@ static void finish_credentials(struct parser *p)
     conf->tunnel.remote_auth = psk && !conf->ca[0] ? CONF_AUTH_PSK : CONF_AUTH_CERT;
 }
 
+/* One child SA for each pair of a local network and a destination: some peers take no more. */
+static void separate(struct parser *p)
+{
+    struct conf_tunnel *t = &p->conf->tunnel;
+    size_t locals = t->local_ts_count ? t->local_ts_count : 1, pairs = locals * t->remote_ts_count;
+    p->line = option_line(p->conf, "traffic", "children");
+    if (pairs + t->child_count > CONF_CHILDREN + 1) {
+        parser_fault(p, "children", "join neighbours to larger networks",
+                     "more than %d child SAs would be needed", CONF_CHILDREN + 1);
+        return;
+    }
+    for (size_t i = 1; i < pairs; i++) {
+        struct conf_child *c = &t->children[t->child_count++];
+        *c = (struct conf_child){.line = p->line, .remote_ts_count = 1};
+        snprintf(c->name, sizeof c->name, "pair-%zu", i + 1);
+        c->remote_ts[0] = t->remote_ts[i / locals];
+        if (t->local_ts_count)
+            c->local_ts[c->local_ts_count++] = t->local_ts[i % locals];
+    }
+    t->remote_ts_count = 1;
+    t->local_ts_count = t->local_ts_count ? 1 : 0;
+}
+
+static void finish_children(struct parser *p)
+{
+    struct conf_tunnel *t = &p->conf->tunnel;
+    size_t routes = t->remote_ts_count;
+    for (size_t i = 0; i < t->child_count; i++) {
+        struct conf_child *c = &t->children[i];
+        p->line = c->line;
+        routes += c->remote_ts_count;
+        if (!c->remote_ts_count)
+            parser_fault(p, c->name, "add a line send = 10.0.0.0/8",
+                         "the child has no destinations");
+        for (size_t j = 0; j < i; j++)
+            if (!strcmp(t->children[j].name, c->name))
+                parser_fault(p, c->name, "give it another name",
+                             "a child of this name stands in line %u", t->children[j].line);
+    }
+    if (routes > CONF_ROUTES)
+        parser_fault(p, NULL, "join neighbours to larger ones",
+                     "the children have more than %d destinations together", CONF_ROUTES);
+}
+
 static void finish_client(struct parser *p)
 {
     struct conf *conf = p->conf;
@@ -304,6 +348,9 @@ static void finish_client(struct parser *p)
     finish_credentials(p);
     if (!option_line(conf, "traffic", "request"))
         t->request_ip4 = t->request_ip6 = !t->local_ts_count;
+    finish_children(p);
+    if (conf->separate)
+        separate(p);
 }
 
 void parser_finish(struct parser *p)

@@ -21,7 +21,8 @@ typedef void option_setter(struct parser *p, const struct option *o, void *to, c
 struct option {
     const char *section, *key;
     uint8_t role;
-    bool peer;     /* `at` counts from struct conf_peer, else from struct conf */
+    bool peer;     /* `at` counts from struct conf_peer, */
+    bool child;    /* from struct conf_child, else from struct conf */
     bool live;     /* stands uncommented in the default file */
     uint16_t size; /* octets of a number or a text field, or of a list's item */
     uint8_t most;  /* items of a list */
@@ -55,13 +56,19 @@ struct parser {
     char section[16]; /* empty: in none, or in one that is unknown */
     bool skip;        /* lines of a section that was refused */
     struct conf_peer *peer;
+    struct conf_child *child;
     size_t peer_room;
-    unsigned peer_lines[CONF_OPTIONS_MAX]; /* of the present peer */
+    unsigned part_lines[CONF_OPTIONS_MAX]; /* of the present peer or child */
     unsigned section_lines[16];            /* by section_index() */
     bool clean;                            /* every line read well: only then is it worth saying
                                               what is missing, which may be a line that did not */
     int nat;                               /* 0 auto, 1 yes, 2 no */
 };
+/* Where the row's values live. */
+static inline uint8_t *option_home(const struct parser *p, const struct option *o)
+{
+    return o->peer ? (uint8_t *)p->peer : o->child ? (uint8_t *)p->child : (uint8_t *)p->conf;
+}
 __attribute__((format(printf, 4, 5))) void parser_fault(struct parser *p, const char *text,
                                                         const char *next, const char *what, ...);
 

@@ -71,13 +71,8 @@ static struct conf_peer *add_peer(struct parser *p)
     return &conf->peers[conf->peer_count++];
 }
 
-static void open_client(struct parser *p, char *name)
+static void open_client(struct parser *p, const char *name)
 {
-    size_t n = strlen(name);
-    if (n > 1 && name[0] == '"' && name[n - 1] == '"') {
-        name[n - 1] = 0;
-        name++;
-    }
     if (!*name || strlen(name) >= CONF_NAME_MAX) {
         parser_fault(p, name, "write [client NAME], with a name of at most 63 characters",
                      *name ? "the client's name is too long" : "a client needs a name");
@@ -88,9 +83,41 @@ static void open_client(struct parser *p, char *name)
         return;
     snprintf(p->peer->name, sizeof p->peer->name, "%s", name);
     p->peer->line = p->line;
-    memset(p->peer_lines, 0, sizeof p->peer_lines);
-    snprintf(p->section, sizeof p->section, "client");
     p->skip = false;
+}
+
+static void open_child(struct parser *p, const char *name)
+{
+    struct conf_tunnel *t = &p->conf->tunnel;
+    if (!*name || strlen(name) >= sizeof p->child->name) {
+        parser_fault(p, name, "write [child NAME], with a name of at most 31 characters",
+                     *name ? "the child's name is too long" : "a child needs a name");
+        return;
+    }
+    if (t->child_count == CONF_CHILDREN) {
+        parser_fault(p, name, "join some of them", "more than %d children", CONF_CHILDREN);
+        return;
+    }
+    p->child = &t->children[t->child_count++];
+    snprintf(p->child->name, sizeof p->child->name, "%s", name);
+    p->child->line = p->line;
+    p->skip = false;
+}
+
+/* A section that there may be several of, told apart by name. */
+static void open_part(struct parser *p, const char *section, char *name)
+{
+    size_t n = strlen(name);
+    if (n > 1 && name[0] == '"' && name[n - 1] == '"') {
+        name[n - 1] = 0;
+        name++;
+    }
+    memset(p->part_lines, 0, sizeof p->part_lines);
+    snprintf(p->section, sizeof p->section, "%s", section);
+    if (!strcmp(section, "client"))
+        open_client(p, name);
+    else
+        open_child(p, name);
 }
 
 /* The first section says what kind of file it is. */
@@ -113,6 +140,7 @@ static void open_section(struct parser *p, char *text)
     p->skip = true;
     p->section[0] = 0;
     p->peer = NULL;
+    p->child = NULL;
     if (!end || (end[1] && !strchr("#;", *trim(end + 1)))) {
         parser_fault(p, text, "write [section]",
                      end ? "text behind the section" : "\"]\" is missing");
@@ -130,12 +158,12 @@ static void open_section(struct parser *p, char *text)
     }
     if (!section_fits(p, &section_table[at]))
         return;
-    if (!strcmp(name, "client")) {
-        open_client(p, rest);
+    if (!strcmp(name, "client") || !strcmp(name, "child")) {
+        open_part(p, name, rest);
         return;
     }
     if (*rest)
-        parser_fault(p, rest, NULL, "only [client NAME] takes a name");
+        parser_fault(p, rest, NULL, "only [client NAME] and [child NAME] take a name");
     else if (p->section_lines[at])
         parser_fault(p, name, "put its lines there", "the section was opened already in line %u",
                      p->section_lines[at]);
@@ -193,7 +221,7 @@ static char *clean_value(char *value)
 
 static void set_option(struct parser *p, const struct option *o, char *value)
 {
-    unsigned *lines = o->peer ? p->peer_lines : p->conf->lines;
+    unsigned *lines = o->peer || o->child ? p->part_lines : p->conf->lines;
     if (lines[option_index(o)]) {
         parser_fault(p, o->key,
                      o->set == set_list ? "lists are written in one line, with commas" : NULL,
@@ -205,7 +233,7 @@ static void set_option(struct parser *p, const struct option *o, char *value)
         parser_fault(p, o->key, "leave the line out for the default", "the value is missing");
         return;
     }
-    o->set(p, o, (uint8_t *)(o->peer ? (void *)p->peer : (void *)p->conf) + o->at, value);
+    o->set(p, o, option_home(p, o) + o->at, value);
 }
 
 static void read_pair(struct parser *p, char *text)

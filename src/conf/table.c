@@ -12,6 +12,10 @@
     .set = set_list, .item = kind, .at = offsetof(struct conf, array),                             \
     .size = sizeof(((struct conf *)0)->array[0]), .count_at = offsetof(struct conf, counter),      \
     .most = (max)
+#define CHILD_LIST(array, counter)                                                                 \
+    .child = true, .set = set_list, .item = item_selector,                                         \
+    .at = offsetof(struct conf_child, array), .size = sizeof(struct selector),                     \
+    .count_at = offsetof(struct conf_child, counter), .most = CONF_SELECTORS
 #define G .role = ROLE_GATEWAY
 #define C .role = ROLE_CLIENT
 #define B .role = ROLE_BOTH
@@ -22,6 +26,9 @@ const struct section section_table[] = {
     {"network", ROLE_GATEWAY, "What clients get: addresses, DNS, and what they may reach."},
     {"auth", ROLE_GATEWAY, "Who may connect."},
     {"traffic", ROLE_CLIENT, "What goes through the tunnel."},
+    {"child", ROLE_CLIENT,
+     "One section for each child SA beside that of [traffic]: with keys of its "
+     "own, and its own choice of what goes through it."},
     {"crypto", ROLE_BOTH, "Algorithms. The defaults are good; most files do not need this."},
     {"life", ROLE_BOTH, "How long keys live, and how a dead peer is noticed."},
     {"log", ROLE_BOTH, "What is written to the log."},
@@ -142,7 +149,10 @@ const struct option option_table[] = {
     /* ---- traffic ---- */
     {C, .section = "traffic", .key = "send",
      LIST(item_selector, tunnel.remote_ts, tunnel.remote_ts_count, CONF_SELECTORS), .live = true,
-     .fallback = "0.0.0.0/0, ::/0", .help = "Destinations that go through the tunnel."},
+     .fallback = "0.0.0.0/0, ::/0",
+     .help = "Destinations that go through the tunnel, each with a protocol and ports if need be: "
+             "10.0.0.0/8[tcp/443], 10.0.0.5[udp/5000-5010], fd00::/8[icmp6], 10.0.0.0/8[47]. What "
+             "else goes to these addresses is dropped, not sent beside the tunnel."},
     {C, .section = "traffic", .key = "except",
      LIST(item_prefix, except, except_count, CONF_SELECTORS), .example = "192.168.0.0/16",
      .help = "Destinations that never do."},
@@ -151,6 +161,10 @@ const struct option option_table[] = {
      .example = "192.168.7.0/24",
      .help = "Networks behind us that the other side may reach (site to site); else only the "
              "address we are given."},
+    {C, .section = "traffic", .key = "children", .set = set_choice, SIZED(separate),
+     .words = "joined separate", .fallback = "joined",
+     .help = "joined: one child SA for all of `send`; separate: one for each of its items (and of "
+             "`local`), for peers that take no more than a pair."},
     {C, .section = "traffic", .key = "request", .set = set_request, .words = "ip4 ip6",
      .example = "ip4, ip6",
      .help = "Inner addresses to ask for, or none; when left out both, but none with `local`."},
@@ -162,6 +176,13 @@ const struct option option_table[] = {
     {C, .section = "traffic", .key = "mtu", .set = set_number, SIZED(mtu), .low = 1280,
      .high = 9200, .zero = "auto", .fallback = "auto",
      .help = "MTU inside the tunnel; auto finds what fits."},
+
+    /* ---- child ---- */
+    {C, .section = "child", .key = "send", CHILD_LIST(remote_ts, remote_ts_count),
+     .example = "10.7.0.0/16[tcp/993]", .help = "Destinations that go through this child SA."},
+    {C, .section = "child", .key = "local", CHILD_LIST(local_ts, local_ts_count),
+     .example = "192.168.9.0/24",
+     .help = "Networks behind us of this child SA; else the address we are given."},
 
     /* ---- crypto ---- */
     {B, .section = "crypto", .key = "ike",

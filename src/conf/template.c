@@ -25,10 +25,10 @@ static void comment(FILE *out, const char *text)
 
 static void print_section(FILE *out, const struct section *s, uint8_t role)
 {
-    bool client = !strcmp(s->name, "client");
+    bool client = !strcmp(s->name, "client"), child = !strcmp(s->name, "child");
     fputc('\n', out);
     comment(out, s->help);
-    fprintf(out, client ? "#[client alice]\n" : "[%s]\n", s->name);
+    fprintf(out, client ? "#[client alice]\n" : child ? "#[child mail]\n" : "[%s]\n", s->name);
     for (size_t i = 0; i < option_count; i++) {
         const struct option *o = &option_table[i];
         if (!(o->role & role) || strcmp(o->section, s->name))

@@ -366,7 +366,7 @@ void set_addresses(struct parser *p, const struct option *o, void *to, char *val
 
 void set_list(struct parser *p, const struct option *o, void *to, char *value)
 {
-    uint8_t *count = (uint8_t *)(o->peer ? (void *)p->peer : (void *)p->conf) + o->count_at;
+    uint8_t *count = option_home(p, o) + o->count_at;
     *count = 0;
     if (o->zero && !strcmp(value, o->zero))
         return;

@@ -27,7 +27,7 @@ static const struct fault_case cases[] = {
     {"[gatway]\n", 1, "gatway", "unknown section", "[gateway]"},
     {"[gateway\n", 1, "[gateway", "\"]\" is missing", NULL},
     {"[gateway] name = x\n", 1, NULL, "text behind the section", NULL},
-    {"[gateway extra]\n", 1, "extra", "only [client NAME] takes a name", NULL},
+    {"[gateway extra]\n", 1, "extra", "only [client NAME] and", NULL},
     {G "[gateway]\n", 4, "gateway", "opened already in line 1", NULL},
     {G "[traffic]\nsend = 0.0.0.0/0\n", 4, "traffic", "belongs into a client's file", NULL},
     {C "[network]\n", 4, "network", "belongs into a gateway's file", NULL},
@@ -134,6 +134,15 @@ static const struct fault_case cases[] = {
      "run-dir = /a/very/long/folder/of/more/than/a/hundred/characters/which/no/socket/address/has/"
      "room/for/in/its/path\n",
      4, NULL, "too long", "107"},
+    {C "[traffic]\nsend = 10.0.0.0/8[tcp/x]\n", 5, "[tcp/x]", "no protocol with ports", "[icmp/8]"},
+    {C "[traffic]\nsend = 10.0.0.1/8[tcp]\n", 5, "10.0.0.1/8", "bits behind", "10.0.0.0/8"},
+    {C "[child a]\nlocal = 10.0.0.0/8\n", 4, "a", "no destinations", "send ="},
+    {C "[child a]\nsend = 10.0.0.0/8\n[child a]\nsend = 10.0.0.0/8\n", 6, "a", "in line 4", NULL},
+    {C "[child]\n", 4, "", "needs a name", NULL},
+    {G "[child a]\n", 4, "child", "into a client's file", NULL},
+    {C "[traffic]\nsend = 10.0.0.0/9, 10.128.0.0/9, 11.0.0.0/8\nlocal = 10.1.0.0/16, 10.2.0.0/16, "
+       "10.3.0.0/16\nchildren = separate\n",
+     7, "children", "more than 8 child SAs", NULL},
     /* bytes */
     {G "workers = 1\x01\n", 4, "0x01", "control character in column 12", "plain text"},
     {"\xff\xfe[\0", 1, "", "UTF-16", "UTF-8"},

@@ -79,9 +79,10 @@ static void commented_lines_are_the_defaults(void **state)
                                            "remote-identity", "[client", "request",  "legacy"};
     for (int gateway = 0; gateway < 2; gateway++) {
         char *text = conf_default_text(gateway), *open = strdup(text);
+        const char *child = strstr(open, "#[child"), *next = child ? strstr(child, "\n[") : NULL;
         for (char *at = open; (at = strstr(at, "\n#"));) {
             at += 2;
-            bool example = *at == ' ';
+            bool example = *at == ' ' || (child && at > child && at < next);
             for (size_t i = 0; i < ARRAY_LEN(examples); i++)
                 example |= !strncmp(at, examples[i], strcspn(at, " =]"));
             if (!example)
@@ -94,6 +95,52 @@ static void commented_lines_are_the_defaults(void **state)
         free(text);
         free(open);
     }
+}
+
+static void a_client_has_children(void **state)
+{
+    (void)state;
+    char text[SELECTOR_TEXT];
+    struct conf *c =
+        parse("[tunnel]\ngateway = vpn.example.com\npsk = aaaaaaaaaa\n"
+              "[traffic]\nsend = 10.0.0.0/8[tcp/443], 10.0.0.5-10.0.0.9[icmp/8]\n"
+              "[child mail]\nsend = 10.7.0.0/16[tcp/993]\n"
+              "[child \"a b\"]\nlocal = 192.168.9.0/24\nsend = fd00::/8, 10.8.0.0/16\n");
+    const struct conf_tunnel *t = &c->tunnel;
+    assert_int_equal(t->remote_ts_count, 2);
+    assert_string_equal(selector_print(&t->remote_ts[0], text), "10.0.0.0/8[tcp/443]");
+    assert_string_equal(selector_print(&t->remote_ts[1], text), "10.0.0.5-10.0.0.9[icmp/8]");
+    assert_int_equal(t->child_count, 2);
+    assert_string_equal(t->children[0].name, "mail");
+    assert_int_equal(t->children[0].local_ts_count, 0);
+    assert_int_equal(t->children[0].remote_ts_count, 1);
+    assert_string_equal(selector_print(&t->children[0].remote_ts[0], text), "10.7.0.0/16[tcp/993]");
+    assert_string_equal(t->children[1].name, "a b");
+    assert_int_equal(t->children[1].local_ts_count, 1);
+    assert_int_equal(t->children[1].remote_ts_count, 2);
+    assert_true(t->request_ip4 && t->request_ip6);
+    conf_free(c);
+}
+
+static void networks_become_children(void **state)
+{
+    (void)state;
+    char text[SELECTOR_TEXT];
+    struct conf *c = parse("[tunnel]\ngateway = vpn.example.com\npsk = aaaaaaaaaa\n"
+                           "[traffic]\nsend = 10.1.0.0/16, 10.2.0.0/16, 10.3.0.0/16\n"
+                           "local = 192.168.7.0/24, 192.168.8.0/24\nchildren = separate\n");
+    const struct conf_tunnel *t = &c->tunnel;
+    assert_int_equal(t->local_ts_count, 1);
+    assert_int_equal(t->remote_ts_count, 1);
+    assert_int_equal(t->child_count, 5);
+    assert_string_equal(selector_print(&t->remote_ts[0], text), "10.1.0.0/16");
+    assert_string_equal(selector_print(&t->children[0].local_ts[0], text), "192.168.8.0/24");
+    assert_string_equal(selector_print(&t->children[0].remote_ts[0], text), "10.1.0.0/16");
+    assert_string_equal(selector_print(&t->children[4].local_ts[0], text), "192.168.8.0/24");
+    assert_string_equal(selector_print(&t->children[4].remote_ts[0], text), "10.3.0.0/16");
+    assert_string_equal(t->children[4].name, "pair-6");
+    assert_false(t->request_ip4 || t->request_ip6);
+    conf_free(c);
 }
 
 static void a_gateway_has_its_values(void **state)
@@ -341,6 +388,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(default_texts_read_well),
         cmocka_unit_test(commented_lines_are_the_defaults),
+        cmocka_unit_test(a_client_has_children),
+        cmocka_unit_test(networks_become_children),
         cmocka_unit_test(a_gateway_has_its_values),
         cmocka_unit_test(a_client_has_its_values),
         cmocka_unit_test(what_is_left_out_follows),

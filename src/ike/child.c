@@ -151,6 +151,7 @@ void child_describe(const struct child *c, struct ike_child *out)
     out->udp = c->sa->udp;
     out->out_waits = c->out_waits;
     out->initiator = c->initiator;
+    out->wish = c->wish;
     out->path = c->sa->path;
     out->local_count = c->local_count;
     out->remote_count = c->remote_count;

@@ -149,6 +149,9 @@ void ike_fact(struct ike_engine *e, time_us now, const struct ike_fact *fact)
             if (e->now - sa->last_heard >= SILENCE)
                 check_liveness(e, sa);
             break;
+        case IKE_FACT_STRAYED:
+            stray_tell(e, c, fact);
+            break;
         }
     }
     engine_end(e);

@@ -33,46 +33,13 @@ struct creation *creation_create(struct ike_engine *e, uint16_t group)
 
 /* ---- the child part of a message, IKE_AUTH included */
 
-/* A client that has not got its addresses yet cannot name them. */
-static size_t offered_local(const struct ike_engine *e, const struct sa *sa,
-                            struct selector out[static CONF_SELECTORS])
+void create_offer_ts(struct ike_engine *e, const struct sa *sa, const struct child *made,
+                     const struct child *rekeyed, struct wire_builder *b)
 {
-    const struct conf_tunnel *conf = e->conf;
-    const struct tunnel *t = sa->tunnel;
-    bool unknown = t->initiator && conf->local_ts_count == 0 && !t->ip4.family && !t->ip6.family;
-    size_t n = 0;
-    if (!unknown || !(conf->request_ip4 || conf->request_ip6))
-        return policy_local(e, sa, out);
-    if (conf->request_ip4)
-        out[n++] = selector_any(4);
-    if (conf->request_ip6)
-        out[n++] = selector_any(6);
-    return n;
-}
-
-static void offered_ts(const struct ike_engine *e, const struct sa *sa, const struct child *rekeyed,
-                       struct selector *local, size_t *local_count, struct selector *remote,
-                       size_t *remote_count)
-{
-    if (!rekeyed) {
-        *local_count = offered_local(e, sa, local);
-        *remote_count = policy_remote(e, sa, remote);
-        return;
-    }
-    *local_count = rekeyed->local_count;
-    *remote_count = rekeyed->remote_count;
-    memcpy(local, rekeyed->selectors, *local_count * sizeof(*local));
-    memcpy(remote, rekeyed->selectors + *local_count, *remote_count * sizeof(*remote));
-}
-
-void create_offer_ts(struct ike_engine *e, const struct sa *sa, const struct child *rekeyed,
-                     struct wire_builder *b)
-{
-    struct selector local[CONF_SELECTORS], remote[CONF_SELECTORS];
-    size_t local_count, remote_count;
-    offered_ts(e, sa, rekeyed, local, &local_count, remote, &remote_count);
-    wire_put_ts(b, PAYLOAD_TSi, local, local_count);
-    wire_put_ts(b, PAYLOAD_TSr, remote, remote_count);
+    struct traffic t;
+    traffic_offer(e, sa, made, rekeyed, &t);
+    wire_put_ts(b, PAYLOAD_TSi, t.local, t.local_count);
+    wire_put_ts(b, PAYLOAD_TSr, t.remote, t.remote_count);
 }
 
 static int read_ts(struct ike_engine *e, const struct wire_chain *chain, int *count_i, int *count_r)
@@ -123,7 +90,6 @@ int create_choose_child(struct ike_engine *e, struct sa *sa, const struct wire_c
                         const struct child *old, enum select_ke ke, uint16_t ke_sent,
                         struct child **out)
 {
-    struct selector local[CONF_SELECTORS], remote[CONF_SELECTORS], policy[CONF_SELECTORS];
     int count_i, count_r;
     uint32_t spi_out;
     int notify = choose_algorithms(e, chain, ke, ke_sent);
@@ -131,32 +97,16 @@ int create_choose_child(struct ike_engine *e, struct sa *sa, const struct wire_c
         return notify;
     if (read_ts(e, chain, &count_i, &count_r) < 0 || read_spi(&e->picked, &spi_out) < 0)
         return NOTIFY_INVALID_SYNTAX;
-    e->ts_left_out = false;
-    size_t n = policy_remote(e, sa, policy);
-    size_t remote_count = narrow(e->ts_i, (size_t)count_i, policy, n, remote, &e->ts_left_out);
-    if (remote_count == 0) {
-        if (n == 0)
-            explain(e, "the peer asked for no inner address and no networks are configured for it; "
-                       "turn on `request` there, or give it `networks` here");
-        else
-            explain_ts(e, e->ts_i, (size_t)count_i, policy, n);
-        return NOTIFY_TS_UNACCEPTABLE;
-    }
-    n = policy_local(e, sa, policy);
-    size_t local_count = narrow(e->ts_r, (size_t)count_r, policy, n, local, &e->ts_left_out);
-    if (local_count == 0) {
-        explain_ts(e, e->ts_r, (size_t)count_r, policy, n);
-        return NOTIFY_TS_UNACCEPTABLE;
-    }
     struct child *c = child_create(e, sa, old);
     if (!c)
         return NOTIFY_NO_ADDITIONAL_SAS;
     c->spi_out = spi_out;
     c->out_waits = true; /* if another one can carry it, until the peer was heard on this one */
     c->chosen = select_chosen(&e->picked);
-    if (child_set_selectors(c, local, local_count, remote, remote_count) < 0) {
+    notify = traffic_choose(e, sa, chain, (size_t)count_i, (size_t)count_r, c);
+    if (notify != 0) {
         child_free(e, c);
-        return NOTIFY_NO_ADDITIONAL_SAS;
+        return notify;
     }
     *out = c;
     return 0;
@@ -194,40 +144,38 @@ static bool all_inside(const struct selector *answer, size_t count, const struct
  * cut to them now. */
 static int accept_ts(struct ike_engine *e, struct sa *sa, struct child *c,
                      const struct child *rekeyed, const struct wire_chain *chain,
-                     const struct selector *offer_local, size_t offer_local_count)
+                     const struct traffic *offer)
 {
-    struct selector local[CONF_SELECTORS], remote[CONF_SELECTORS], policy[CONF_SELECTORS];
-    struct selector offer_remote[CONF_SELECTORS];
-    size_t ignored, offer_remote_count;
+    struct traffic policy, t;
     int count_i, count_r;
     bool left_out = false;
     if (read_ts(e, chain, &count_i, &count_r) < 0)
         return ERR_SYNTAX;
-    offered_ts(e, sa, rekeyed, policy, &ignored, offer_remote, &offer_remote_count);
-    if (!all_inside(e->ts_i, (size_t)count_i, offer_local, offer_local_count) ||
-        !all_inside(e->ts_r, (size_t)count_r, offer_remote, offer_remote_count)) {
+    if (!all_inside(e->ts_i, (size_t)count_i, offer->local, offer->local_count) ||
+        !all_inside(e->ts_r, (size_t)count_r, offer->remote, offer->remote_count)) {
         explain(e, "the peer answered with traffic selectors that we did not offer");
         return ERR_TS;
     }
-    size_t n = rekeyed ? 0 : policy_local(e, sa, policy);
-    size_t local_count = rekeyed ? narrow(e->ts_i, (size_t)count_i, rekeyed->selectors,
-                                          rekeyed->local_count, local, &left_out)
-                                 : narrow(e->ts_i, (size_t)count_i, policy, n, local, &left_out);
-    size_t remote_count =
-        narrow(e->ts_r, (size_t)count_r, offer_remote, offer_remote_count, remote, &left_out);
-    if (local_count == 0 || remote_count == 0) {
-        explain_ts(e, e->ts_i, (size_t)count_i, policy, n);
+    if (rekeyed || c->pair > 0)
+        policy = *offer;
+    else
+        traffic_policy(e, sa, c->wish, &policy);
+    t.local_count =
+        narrow(e->ts_i, (size_t)count_i, policy.local, policy.local_count, t.local, &left_out);
+    t.remote_count =
+        narrow(e->ts_r, (size_t)count_r, policy.remote, policy.remote_count, t.remote, &left_out);
+    if (t.local_count == 0 || t.remote_count == 0) {
+        explain_ts(e, e->ts_i, (size_t)count_i, policy.local, policy.local_count);
         return ERR_TS;
     }
-    return child_set_selectors(c, local, local_count, remote, remote_count);
+    return child_set_selectors(c, t.local, t.local_count, t.remote, t.remote_count);
 }
 
 int create_accept_child(struct ike_engine *e, struct sa *sa, struct child *c,
                         const struct child *rekeyed, const struct wire_chain *chain,
                         enum select_ke ke, uint16_t group)
 {
-    struct selector offer[CONF_SELECTORS], other[CONF_SELECTORS];
-    size_t offer_count, other_count;
+    struct traffic offer;
     const struct wire_payload_view *p = wire_find(chain, PAYLOAD_SA);
     int count = p ? wire_sa_read(p->body, e->offered, PROPOSALS_MAX) : ERR_SYNTAX;
     if (count != 1 || read_spi(&e->offered[0], &c->spi_out) < 0) {
@@ -244,10 +192,10 @@ int create_accept_child(struct ike_engine *e, struct sa *sa, struct child *c,
     struct ip ip4 = sa->tunnel->ip4, ip6 = sa->tunnel->ip6;
     if (!rekeyed && ke == SELECT_KE_NEVER)
         sa->tunnel->ip4 = sa->tunnel->ip6 = (struct ip){0}; /* as they were when we asked */
-    offered_ts(e, sa, rekeyed, offer, &offer_count, other, &other_count);
+    traffic_offer(e, sa, c, rekeyed, &offer);
     sa->tunnel->ip4 = ip4;
     sa->tunnel->ip6 = ip6;
-    return accept_ts(e, sa, c, rekeyed, chain, offer, offer_count);
+    return accept_ts(e, sa, c, rekeyed, chain, &offer);
 }
 
 /* ---- initiator */
@@ -282,7 +230,7 @@ static struct message *build_request(struct ike_engine *e, struct sa *sa, const 
                                 creation->group, e->offer);
     wire_put_sa(&b, e->offer, count);
     put_negotiation(&b, &creation->n);
-    create_offer_ts(e, sa, old, &b);
+    create_offer_ts(e, sa, made, old, &b);
     return sk_seal(e, sa, EXCHANGE_CREATE_CHILD_SA, false, sa->next_out, &b);
 }
 
@@ -302,6 +250,8 @@ static int start_with(struct ike_engine *e, struct sa *sa, struct task task, uin
     struct message *m = NULL;
     if (made) {
         made->initiator = true;
+        made->wish = old ? old->wish : task.wish;
+        made->pair = old ? old->pair : task.pair;
         creation->spi_in = made->spi_in;
         creation->ke_count = ke_count;
         m = build_request(e, sa, old, made, creation);
@@ -339,8 +289,9 @@ static void child_vanished(struct ike_engine *e, struct sa *sa, struct child *ol
     if (!old || old->state != CHILD_UP)
         return;
     bool wanted = !has_successor(old);
+    struct task again = {.kind = TASK_CREATE_CHILD, .wish = old->wish, .pair = old->pair};
     child_gone(e, old, 0);
-    if (wanted && task_add(e, sa, (struct task){.kind = TASK_CREATE_CHILD}) < 0)
+    if (wanted && task_add(e, sa, again) < 0)
         e->counters.drop_memory++;
 }
 
@@ -389,6 +340,10 @@ static void refused(struct ike_engine *e, struct sa *sa, const struct exchange *
     } else if (n->type == NOTIFY_TEMPORARY_FAILURE &&
                (done->task.kind == TASK_CREATE_CHILD || (old && old->state == CHILD_UP))) {
         task_hold(e, sa, done->task);
+    } else if (done->task.kind == TASK_CREATE_CHILD) {
+        if (sa->child_count == 0 && sa->childless_at == TIME_NEVER)
+            sa->childless_at = e->now + CHILDLESS_LIFE;
+        wish_refused(e, sa, &done->task, n->type);
     }
 }
 
@@ -403,6 +358,19 @@ static int derive(struct ike_engine *e, const struct negotiation *n, uint16_t gr
     int err = kex_derive(n->kex, v->ke.value, e->secret);
     *secret = (struct bytes){e->secret, kex_alg(n->kex)->secret_len};
     return err;
+}
+
+/* A new one, not in place of another. */
+static void child_stands(struct ike_engine *e, struct sa *sa, const struct child *made,
+                         const struct wire_chain *chain)
+{
+    struct wire_notify_view n;
+    const char *name = wish_name(e, made->wish);
+    queue_event(e, IKE_EVENT_CHILD_UP, sa->tunnel, &sa->path, 0,
+                name[0] ? explain(e, "child SA %s is up", name) : NULL);
+    tunnel_up(e, sa->tunnel, made);
+    if (wire_notify_find(chain, NOTIFY_ADDITIONAL_TS_POSSIBLE, &n))
+        wish_rest(e, sa, made);
 }
 
 /* All or nothing: a child that cannot be finished is undone on the peer's side too. */
@@ -429,7 +397,7 @@ static int complete(struct ike_engine *e, struct sa *sa, const struct exchange *
     if (err == 0 && done->task.kind == TASK_REKEY_CHILD)
         rekey_child_done(e, sa, old, made, own, v.nonce);
     else if (err == 0)
-        queue_event(e, IKE_EVENT_CHILD_UP, sa->tunnel, &sa->path, 0, NULL);
+        child_stands(e, sa, made, chain);
     if (err == 0)
         sa->childless_at = TIME_NEVER;
     return err;
@@ -535,6 +503,8 @@ static int make_child(struct ike_engine *e, struct sa *sa, const struct wire_cha
     if (err == 0)
         err = derive(e, n, c->chosen.ke, v, &secret);
     if (err == 0) {
+        c->wish = old ? old->wish : c->wish;
+        c->pair = old ? old->pair : 0;
         err = child_install(e, c, secret, v->nonce, own);
     }
     secret_wipe(e->secret, sizeof(e->secret));

@@ -174,6 +174,8 @@ static void duty(struct ike_engine *e, struct sa *sa)
         if (task_add(e, sa, (struct task){.kind = TASK_REKEY_IKE}) < 0)
             sa->rekey_at = e->now + 5 * TIME_SECOND;
     }
+    if (sa->tunnel && sa->tunnel->sa == sa && e->now >= sa->tunnel->wish_at)
+        wish_missing(e, sa);
     if (e->conf->dpd > 0 && e->now - sa->last_heard >= e->conf->dpd * TIME_SECOND)
         check_liveness(e, sa);
     if (e->now >= path_keepalive_at(e, sa))

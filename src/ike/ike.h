@@ -137,7 +137,7 @@ static inline struct bytes ike_ask_peer(const struct ike_ask *ask)
 }
 struct ike_answer {
     uint64_t ticket;
-    int32_t result; /* 0 or enum err */
+    int32_t result; /* 0 or enum err; with ERR_ADDRESS the peer is let in without an address */
     uint16_t auth_len;
     uint8_t auth[SIGNATURE_MAX]; /* signature or MAC, not yet an AUTH payload */
     struct ip ip4, ip6;          /* leased; family 0 = none */
@@ -156,11 +156,14 @@ enum ike_fact_kind {
     IKE_FACT_CHILD_HARD, /* the child carries nothing any more */
     IKE_FACT_HEARD,      /* authentic traffic came in */
     IKE_FACT_SENT,       /* traffic went out and nothing came in */
+    IKE_FACT_STRAYED,    /* an authentic packet was not for its child SA */
 };
+enum { IKE_STRAY_MAX = 48 };
 struct ike_fact {
     uint32_t kind;
     uint32_t spi_in;
     uint64_t tunnel;
+    uint8_t stray_len, stray[IKE_STRAY_MAX]; /* STRAYED: how the packet begins */
 };
 void ike_fact(struct ike_engine *engine, time_us now, const struct ike_fact *fact);
 
@@ -179,6 +182,7 @@ struct ike_child {
     uint16_t encr, encr_bits, integ;
     uint16_t ke; /* group of its own key exchange, 0 = none: for status */
     bool esn, udp, out_waits, initiator;
+    uint8_t wish; /* of the tunnel's initiator: 0 = the first child, n = conf children[n - 1] */
     uint8_t keymat_len; /* of each direction */
     uint8_t keymat_in[IKE_KEYMAT_MAX], keymat_out[IKE_KEYMAT_MAX];
     struct ike_path path;
@@ -193,8 +197,10 @@ struct ike_net {
     struct ip ip4, ip6; /* client: ours; gateway: the peer's */
     struct ip dns[CONF_DNS];
     uint8_t dns_count;
-    uint8_t local_count, remote_count;
-    struct selector local_ts[CONF_SELECTORS], remote_ts[CONF_SELECTORS];
+    /* Where traffic goes: of the first child as negotiated, of a client's further ones as
+     * configured, so that they never go beside the tunnel. */
+    uint8_t remote_count;
+    struct selector remote_ts[CONF_ROUTES];
 };
 enum { IKE_LIST_TEXT = 240 };
 enum ike_event_kind {
@@ -312,6 +318,8 @@ void ike_walk(const struct ike_engine *engine,
     X(drop_memory, "a limit on memory was reached")                                                \
     X(replayed, "requests answered again from the stored reply")                                   \
     X(retransmitted, "requests sent again")                                                        \
+    X(strays_told, "INVALID_SELECTORS sent: a packet came in that was not for its child SA")       \
+    X(strays_heard, "INVALID_SELECTORS received: the peer refuses what we send on a child SA")     \
     X(established, "IKE SAs established")                                                          \
     X(refused, "handshakes refused, for the reasons that follow")                                  \
     X(refused_algorithms, "no common algorithms")                                                  \

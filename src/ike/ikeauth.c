@@ -48,7 +48,7 @@ static void put_wishes(struct ike_engine *e, struct sa *sa, struct child *c, str
         wire_put_notify(b, NOTIFY_INITIAL_CONTACT, (struct bytes){0});
     size_t count = select_offer(e->conf, PROTOCOL_ESP, writer_view(&w), false, 0, e->offer);
     wire_put_sa(b, e->offer, count);
-    create_offer_ts(e, sa, NULL, b);
+    create_offer_ts(e, sa, c, NULL, b);
 }
 
 static int send_request(struct ike_engine *e, struct sa *sa, struct bytes auth)
@@ -94,11 +94,35 @@ static int finish_child(struct ike_engine *e, struct sa *sa, const struct wire_c
     return child_install(e, c, (struct bytes){0}, nonce_of(sa, true), nonce_of(sa, false));
 }
 
+/* The IKE SA stands without its first child (RFC 7296 1.2): that is worth keeping when another
+ * child may succeed, one for a single pair of selectors or one of those configured beside it. */
+static bool finish_childless(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain,
+                             uint16_t notify)
+{
+    bool others = e->conf->child_count > 0 && notify == NOTIFY_TS_UNACCEPTABLE;
+    struct child *c = child_find(sa, sa->handshake->spi_in);
+    if (notify != NOTIFY_SINGLE_PAIR_REQUIRED && !others)
+        return false;
+    if (config_read_reply(e, chain, sa->tunnel) < 0 ||
+        (notify == NOTIFY_SINGLE_PAIR_REQUIRED && !wish_pairs(e, sa, 0)) ||
+        tunnel_set_peer(e, sa->tunnel, &sa->handshake->peer) < 0)
+        return false;
+    if (c)
+        child_free(e, c);
+    wish_start(e, sa);
+    sa->childless_at = e->now + CHILDLESS_LIFE;
+    established(e, sa);
+    task_run(e, sa);
+    return true;
+}
+
 static void finish(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain)
 {
     struct wire_notify_view n;
     struct child *c = child_find(sa, sa->handshake->spi_in);
     if (wire_notify_error(chain, &n)) {
+        if (finish_childless(e, sa, chain, n.type))
+            return;
         attempt_failed(e, sa, explain_error(n.type), n.type, true, explain_notify(e, sa, n.type));
         return;
     }
@@ -109,8 +133,11 @@ static void finish(struct ike_engine *e, struct sa *sa, const struct wire_chain 
         attempt_failed(e, sa, err, 0, true, e->why);
         return;
     }
+    wish_start(e, sa);
+    if (wire_notify_find(chain, NOTIFY_ADDITIONAL_TS_POSSIBLE, &n))
+        wish_rest(e, sa, c);
     tunnel_up(e, sa->tunnel, c);
-    established(e, sa);
+    established(e, sa); /* the chain is gone with the handshake */
     task_run(e, sa);
 }
 
@@ -256,12 +283,12 @@ static void refuse_child(struct ike_engine *e, struct sa *sa, uint16_t notify)
     sa->childless_at = e->now + CHILDLESS_LIFE;
 }
 
+/* notify: why there can be no child, or 0. */
 static void answer_request(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain,
-                           struct bytes auth)
+                           struct bytes auth, int notify)
 {
     struct wire_builder *b = &e->reply;
     struct wire_notify_view n;
-    int notify;
     sk_begin(e, b);
     wire_put_id(b, PAYLOAD_IDr, &sa->handshake->own);
     proof_put_certs(e, sa, b);
@@ -271,9 +298,9 @@ static void answer_request(struct ike_engine *e, struct sa *sa, const struct wir
     }
     if (e->conf->unique && wire_notify_find(chain, NOTIFY_INITIAL_CONTACT, &n))
         tunnel_replace_others(e, sa->tunnel);
-    struct child *c = first_child(e, sa, chain, &notify);
+    struct child *c = notify == 0 ? first_child(e, sa, chain, &notify) : NULL;
+    config_reply(e, sa->tunnel, chain, b); /* it is the IKE SA's, with or without a child */
     if (c) {
-        config_reply(e, sa->tunnel, chain, b);
         create_put_child(e, c, NULL, b);
     } else {
         wire_put_notify(b, (uint16_t)notify, (struct bytes){0});
@@ -292,38 +319,27 @@ static void answer_request(struct ike_engine *e, struct sa *sa, const struct wir
     established(e, sa);
 }
 
-/* It is proven, though it gets no address: what it says of its former tunnels holds, and their
- * leases are no longer theirs. */
-static void replace_without_address(struct ike_engine *e, struct sa *sa)
-{
-    struct handshake *h = sa->handshake;
-    struct wire_notify_view n;
-    if (e->conf->unique &&
-        wire_walk(h->inner_first, message_bytes(h->inner), &e->inner_chain) == 0 &&
-        wire_notify_find(&e->inner_chain, NOTIFY_INITIAL_CONTACT, &n) &&
-        tunnel_set_peer(e, sa->tunnel, &h->peer) == 0)
-        tunnel_replace_others(e, sa->tunnel);
-}
-
 void auth_request_answered(struct ike_engine *e, struct sa *sa, const struct ike_answer *answer)
 {
     struct handshake *h = sa->handshake;
-    int err = answer->result;
+    /* It is proven, though there is no address for it: the IKE SA stands, the child does not (RFC
+     * 7296 3.15.4), and what it says of its former tunnels holds. */
+    bool no_address = answer->result == ERR_ADDRESS && answer->auth_len > 0;
+    int err = no_address ? 0 : answer->result;
     if (err == 0)
         err = admit(e, sa, answer);
-    else
+    if (answer->result < 0)
         sa->tunnel->admitted = false; /* nothing was leased */
-    if (answer->result == ERR_ADDRESS)
-        replace_without_address(e, sa);
     if (err < 0) {
-        attempt_refused(e, sa, err,
-                        err == ERR_ADDRESS ? NOTIFY_INTERNAL_ADDRESS_FAILURE
-                                           : NOTIFY_AUTHENTICATION_FAILED,
-                        explain_auth(e, sa, err));
+        attempt_refused(e, sa, err, NOTIFY_AUTHENTICATION_FAILED, explain_auth(e, sa, err));
         return;
     }
-    if (wire_walk(h->inner_first, message_bytes(h->inner), &e->inner_chain) < 0)
+    if (wire_walk(h->inner_first, message_bytes(h->inner), &e->inner_chain) < 0) {
         attempt_refused(e, sa, ERR_SYNTAX, NOTIFY_INVALID_SYNTAX, err_sentence(ERR_SYNTAX));
-    else
-        answer_request(e, sa, &e->inner_chain, (struct bytes){answer->auth, answer->auth_len});
+        return;
+    }
+    if (no_address)
+        explain_auth(e, sa, ERR_ADDRESS);
+    answer_request(e, sa, &e->inner_chain, (struct bytes){answer->auth, answer->auth_len},
+                   no_address ? NOTIFY_INTERNAL_ADDRESS_FAILURE : 0);
 }

@@ -63,6 +63,8 @@ void child_gone(struct ike_engine *e, struct child *c, int err)
     if (sa->child_count == 0 && sa->tunnel && sa->tunnel->sa == sa) {
         sa->childless_at = e->now + CHILDLESS_LIFE;
         sa_plan_duty(e, sa);
+    } else {
+        wish_later(e, sa, WISH_AGAIN);
     }
 }
 
@@ -168,6 +170,7 @@ int info_request(struct ike_engine *e, struct sa *sa, const struct input *in)
         else if (d.protocol == PROTOCOL_ESP)
             delete_children(e, sa, &d, gone, &count);
     }
+    stray_heard(e, sa, in->inner);
     if (!sa->peer_deleted && wire_notify_error(in->inner, &n) && is_fatal(n.type))
         ike_refused(e, sa, n.type);
     sk_begin(e, &e->reply);

@@ -9,7 +9,7 @@
  *   sk       protection of messages
  *   init, ikeauth, create, rekey, info      one exchange each, both roles
  *   ask      questions to the keys process and their answers
- *   select, narrow, config, keymat, path, explain     one noun each
+ *   select, narrow, wish, config, keymat, path, explain     one noun each
  *   gate, source, cookie, puzzle      strangers, and what they may cost (gate.h)
  *
  * Memory of one established tunnel with one child is struct sa + struct tunnel + struct child + the
@@ -26,7 +26,7 @@
 
 enum {
     NONCE_LEN = 32,
-    CHILDREN_PER_SA = 8,                  /* that carry traffic */
+    CHILDREN_PER_SA = 16,                 /* that carry traffic */
     CHILDREN_LIMIT = 2 * CHILDREN_PER_SA, /* with their successors while they are rekeyed */
     TASKS_MAX = 12,
     COOKIE_RETRIES = 3,
@@ -50,7 +50,10 @@ enum {
 #define CHILDLESS_LIFE   (30 * TIME_SECOND)
 #define BUSY_FIRST       (4 * TIME_SECOND) /* after TEMPORARY_FAILURE; twice as long each time */
 #define BUSY_CAP         (60 * TIME_SECOND)
-#define SILENCE          (10 * TIME_SECOND) /* traffic goes out and nothing comes in */
+#define WISH_SOON        (4 * TIME_SECOND)   /* after TEMPORARY_FAILURE */
+#define WISH_AGAIN       (30 * TIME_SECOND)  /* after the peer deleted a child that we want */
+#define WISH_LATER       (600 * TIME_SECOND) /* after any other no */
+#define SILENCE          (10 * TIME_SECOND)  /* traffic goes out and nothing comes in */
 
 /* A handler's result: 0 = answered or done, > 0 a notify to send, < 0 a local reason, or: */
 enum { LATER = 0x10000 /* the answer follows when the keys process has spoken */ };
@@ -134,7 +137,11 @@ enum task_kind {
 };
 struct task {
     uint8_t kind;
-    uint16_t notify; /* DELETE_IKE: an error that goes with it */
+    uint8_t wish; /* CREATE_CHILD: whose policy it gets */
+    union {
+        uint16_t notify; /* DELETE_IKE: an error that goes with it */
+        uint16_t pair;   /* CREATE_CHILD: which pair of its selectors, 0 = all */
+    };
     uint32_t spi_in;
 };
 
@@ -157,9 +164,12 @@ struct child {
     struct chosen chosen;
     uint8_t state;
     bool initiator, out_waits;
+    bool stray_told; /* INVALID_SELECTORS was sent about it */
     bool replaced; /* another one carries its traffic, so its end is no news */
     bool mute;     /* deleted by both sides at once: out has ended, in ends with our exchange */
     uint8_t local_count, remote_count;
+    uint8_t wish;               /* whose policy it was made for, and which pair of it (0 = all) */
+    uint16_t pair;              /* both only told apart by an initiator of the tunnel */
     struct selector *selectors; /* local ones, then remote ones; one block of exact size */
     struct timer timer;         /* soft, then hard lifetime */
     time_us hard;
@@ -221,6 +231,7 @@ struct tunnel {
     struct tunnel *same_next; /* tunnels of the same identity */
     uint64_t identity_key;
     time_us created, established_at;
+    time_us wish_at; /* initiator: when to ask again for children that are missing */
     uint32_t rekeys_ike, rekeys_child, retransmissions;
 };
 
@@ -469,11 +480,38 @@ uint16_t select_first_group(const struct proposal *proposals, size_t count);
  * another. RFC 7296 2.9. *left_out becomes true when some did not fit. */
 size_t narrow(const struct selector *offered, size_t offered_count, const struct selector *policy,
               size_t policy_count, struct selector out[static CONF_SELECTORS], bool *left_out);
-/* What this tunnel's policy allows on our side and on the peer's. */
-size_t policy_local(const struct ike_engine *e, const struct sa *sa,
-                    struct selector out[static CONF_SELECTORS]);
-size_t policy_remote(const struct ike_engine *e, const struct sa *sa,
-                     struct selector out[static CONF_SELECTORS]);
+/* Our side's selectors and the peer's. */
+struct traffic {
+    struct selector local[CONF_SELECTORS], remote[CONF_SELECTORS];
+    size_t local_count, remote_count;
+};
+/* A tunnel's policies: 0 is that of the first child, the others are those of conf->children. */
+size_t policy_count(const struct ike_engine *e, const struct tunnel *t);
+void traffic_policy(const struct ike_engine *e, const struct sa *sa, uint8_t wish,
+                    struct traffic *out);
+/* Of lists one pair, counted from 1, locals outside; false when there is no such pair, or its
+ * families differ. */
+bool traffic_pair(struct traffic *t, uint16_t pair);
+/* What we offer for a child: that of the one it replaces, or its wish. */
+void traffic_offer(const struct ike_engine *e, const struct sa *sa, const struct child *made,
+                   const struct child *rekeyed, struct traffic *out);
+/* As responder: the part of the offer in ts_i and ts_r that a policy allows, into the child. 0, or
+ * a notify and e->why. */
+int traffic_choose(struct ike_engine *e, const struct sa *sa, const struct wire_chain *chain,
+                   size_t count_i, size_t count_r, struct child *c);
+
+/* ---- wish.c: the children that an initiator wants beside the first one */
+const char *wish_name(const struct ike_engine *e, uint8_t wish); /* of conf->children, or "" */
+void wish_start(struct ike_engine *e, struct sa *sa);            /* all of them, as tasks */
+void wish_missing(struct ike_engine *e, struct sa *sa); /* wish_at has come: those that are not */
+void wish_later(struct ike_engine *e, struct sa *sa, time_us after);
+/* The peer takes one pair of selectors at a time: one child for each pair. False when there is
+ * only one anyway. */
+bool wish_pairs(struct ike_engine *e, struct sa *sa, uint8_t wish);
+/* ADDITIONAL_TS_POSSIBLE: children for what the peer left out of this one. */
+void wish_rest(struct ike_engine *e, struct sa *sa, const struct child *c);
+/* An authenticated no to a CREATE_CHILD_SA that was no rekey. */
+void wish_refused(struct ike_engine *e, struct sa *sa, const struct task *task, uint16_t notify);
 
 /* ---- config.c */
 void config_request(struct ike_engine *e, struct wire_builder *b);
@@ -551,8 +589,8 @@ int create_accept_child(struct ike_engine *e, struct sa *sa, struct child *c,
                         enum select_ke ke, uint16_t group) MUST_USE;
 void create_put_child(struct ike_engine *e, const struct child *c, const struct negotiation *n,
                       struct wire_builder *b);
-void create_offer_ts(struct ike_engine *e, const struct sa *sa, const struct child *rekeyed,
-                     struct wire_builder *b);
+void create_offer_ts(struct ike_engine *e, const struct sa *sa, const struct child *made,
+                     const struct child *rekeyed, struct wire_builder *b);
 int create_negotiation(struct ike_engine *e, struct negotiation *n, uint16_t group) MUST_USE;
 void create_negotiation_free(struct negotiation *n);
 
@@ -574,6 +612,10 @@ void rekey_child_done(struct ike_engine *e, struct sa *sa, struct child *old, st
 int info_start(struct ike_engine *e, struct sa *sa, struct task task);
 int info_request(struct ike_engine *e, struct sa *sa, const struct input *in);
 int info_response(struct ike_engine *e, struct sa *sa, const struct input *in);
+
+/* ---- stray.c */
+void stray_tell(struct ike_engine *e, struct child *c, const struct ike_fact *fact);
+void stray_heard(struct ike_engine *e, const struct sa *sa, const struct wire_chain *chain);
 
 /* ---- explain.c: one sentence each, into e->why, which is returned */
 const char *explain_proposals(struct ike_engine *e, const struct proposal *theirs, size_t count,

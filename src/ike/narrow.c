@@ -1,6 +1,15 @@
+#include <string.h>
+
 #include "ike/internal.h"
 
 /* Traffic selectors (RFC 7296 2.9). */
+
+static size_t copy(const struct selector *from, size_t count, struct selector *out)
+{
+    for (size_t i = 0; i < count; i++)
+        out[i] = from[i];
+    return count;
+}
 
 /* Keeps the list free of selectors that lie inside another. False when there was no room. */
 static bool keep(struct selector *out, size_t *count, const struct selector *s)
@@ -19,17 +28,34 @@ static bool keep(struct selector *out, size_t *count, const struct selector *s)
     return room;
 }
 
+/* One offered selector with all of the policy; false when not all of that has room. */
+static bool narrow_one(const struct selector *offered, const struct selector *policy,
+                       size_t policy_count, struct selector *out, size_t *count)
+{
+    bool room = true;
+    struct selector common;
+    for (size_t j = 0; j < policy_count && room; j++)
+        if (selector_intersect(offered, &policy[j], &common))
+            room = keep(out, count, &common);
+    return room;
+}
+
 /* In the order in which they are offered: the first one is that of the packet for which the peer
- * wants the SA, and must be among those that are kept. */
+ * wants the SA, and must be among those that are kept. The others are kept whole or not at all, so
+ * that the peer can see which of them to ask for again. */
 size_t narrow(const struct selector *offered, size_t offered_count, const struct selector *policy,
               size_t policy_count, struct selector out[static CONF_SELECTORS], bool *left_out)
 {
     size_t n = 0;
-    struct selector common;
-    for (size_t i = 0; i < offered_count; i++)
-        for (size_t j = 0; j < policy_count; j++)
-            if (selector_intersect(&offered[i], &policy[j], &common) && !keep(out, &n, &common))
-                *left_out = true;
+    struct selector before[CONF_SELECTORS];
+    for (size_t i = 0; i < offered_count; i++) {
+        size_t had = copy(out, n, before);
+        if (narrow_one(&offered[i], policy, policy_count, out, &n))
+            continue;
+        *left_out = true;
+        if (had > 0)
+            n = copy(before, had, out);
+    }
     return n;
 }
 
@@ -38,13 +64,6 @@ static size_t add_ip(struct selector *out, size_t n, const struct ip *ip)
     if (ip->family != 0 && n < CONF_SELECTORS)
         out[n++] = selector_from_ip(ip);
     return n;
-}
-
-static size_t copy(const struct selector *from, size_t count, struct selector *out)
-{
-    for (size_t i = 0; i < count; i++)
-        out[i] = from[i];
-    return count;
 }
 
 /* A client without configured networks sends from the addresses it was given; without those, from
@@ -59,20 +78,33 @@ static size_t own_addresses(const struct sa *sa, struct selector *out)
     return n;
 }
 
-size_t policy_local(const struct ike_engine *e, const struct sa *sa,
-                    struct selector out[static CONF_SELECTORS])
+/* ---- policy */
+
+size_t policy_count(const struct ike_engine *e, const struct tunnel *t)
 {
-    if (e->conf->local_ts_count > 0)
+    return t->initiator ? 1u + e->conf->child_count : 1;
+}
+
+static size_t policy_local(const struct ike_engine *e, const struct sa *sa, uint8_t wish,
+                           struct selector out[static CONF_SELECTORS])
+{
+    const struct conf_child *child = wish > 0 ? &e->conf->children[wish - 1] : NULL;
+    if (child && child->local_ts_count > 0)
+        return copy(child->local_ts, child->local_ts_count, out);
+    if (!child && e->conf->local_ts_count > 0)
         return copy(e->conf->local_ts, e->conf->local_ts_count, out);
     if (sa->tunnel->initiator)
         return own_addresses(sa, out);
     return add_ip(out, 0, &sa->path.local.ip);
 }
 
-size_t policy_remote(const struct ike_engine *e, const struct sa *sa,
-                     struct selector out[static CONF_SELECTORS])
+static size_t policy_remote(const struct ike_engine *e, const struct sa *sa, uint8_t wish,
+                            struct selector out[static CONF_SELECTORS])
 {
     const struct tunnel *t = sa->tunnel;
+    if (wish > 0)
+        return copy(e->conf->children[wish - 1].remote_ts,
+                    e->conf->children[wish - 1].remote_ts_count, out);
     if (e->conf->remote_ts_count > 0)
         return copy(e->conf->remote_ts, e->conf->remote_ts_count, out);
     if (t->initiator)
@@ -84,4 +116,131 @@ size_t policy_remote(const struct ike_engine *e, const struct sa *sa,
     /* Never where the peer comes from: our own packets to it would go into its tunnel again, and so
      * would those to everybody else behind its NAT. */
     return n;
+}
+
+void traffic_policy(const struct ike_engine *e, const struct sa *sa, uint8_t wish,
+                    struct traffic *out)
+{
+    out->local_count = policy_local(e, sa, wish, out->local);
+    out->remote_count = policy_remote(e, sa, wish, out->remote);
+}
+
+bool traffic_pair(struct traffic *t, uint16_t pair)
+{
+    size_t i = (pair - 1u) / t->remote_count, j = (pair - 1u) % t->remote_count;
+    if (i >= t->local_count || t->local[i].low.family != t->remote[j].low.family)
+        return false;
+    t->local[0] = t->local[i];
+    t->remote[0] = t->remote[j];
+    t->local_count = t->remote_count = 1;
+    return true;
+}
+
+/* ---- what we offer */
+
+/* A client that has not got its addresses yet cannot name them. */
+static void addresses_unknown(const struct ike_engine *e, const struct sa *sa, struct traffic *out)
+{
+    const struct conf_tunnel *conf = e->conf;
+    const struct tunnel *t = sa->tunnel;
+    bool unknown = t->initiator && conf->local_ts_count == 0 && !t->ip4.family && !t->ip6.family;
+    if (!unknown || !(conf->request_ip4 || conf->request_ip6))
+        return;
+    out->local_count = 0;
+    if (conf->request_ip4)
+        out->local[out->local_count++] = selector_any(4);
+    if (conf->request_ip6)
+        out->local[out->local_count++] = selector_any(6);
+}
+
+void traffic_offer(const struct ike_engine *e, const struct sa *sa, const struct child *made,
+                   const struct child *rekeyed, struct traffic *out)
+{
+    if (rekeyed) {
+        out->local_count = copy(rekeyed->selectors, rekeyed->local_count, out->local);
+        out->remote_count =
+            copy(rekeyed->selectors + rekeyed->local_count, rekeyed->remote_count, out->remote);
+        return;
+    }
+    traffic_policy(e, sa, made->wish, out);
+    if (made->wish == 0)
+        addresses_unknown(e, sa, out);
+    if (made->pair > 0 && !traffic_pair(out, made->pair))
+        out->local_count = out->remote_count = 0;
+}
+
+/* ---- what we accept of an offer, which is in e->ts_i and e->ts_r */
+
+static bool holds(const struct selector *list, size_t count, const struct selector *s)
+{
+    for (size_t i = 0; i < count; i++)
+        if (selector_is_subset(s, &list[i]))
+            return true;
+    return false;
+}
+
+/* The packet for which the peer wants the SA (RFC 7296 2.9). */
+static bool holds_first(const struct ike_engine *e, const struct traffic *t)
+{
+    return holds(t->remote, t->remote_count, &e->ts_i[0]) &&
+           holds(t->local, t->local_count, &e->ts_r[0]);
+}
+
+static bool cut(const struct ike_engine *e, const struct traffic *policy, size_t count_i,
+                size_t count_r, struct traffic *out, bool *left_out)
+{
+    *left_out = false;
+    out->remote_count =
+        narrow(e->ts_i, count_i, policy->remote, policy->remote_count, out->remote, left_out);
+    out->local_count =
+        narrow(e->ts_r, count_r, policy->local, policy->local_count, out->local, left_out);
+    return out->remote_count > 0 && out->local_count > 0;
+}
+
+/* Why not: the first policy is the one that most peers mean. */
+static int refuse(struct ike_engine *e, const struct sa *sa, const struct wire_chain *chain,
+                  size_t count_i, size_t count_r)
+{
+    struct traffic policy, none;
+    bool ignored;
+    traffic_policy(e, sa, 0, &policy);
+    if (policy.remote_count == 0) {
+        bool asked = wire_find(chain, PAYLOAD_CP);
+        explain(e, asked ? "the pools have no address of the kind that the peer asked for; add one "
+                           "to `pool` here, or give it `networks`"
+                         : "the peer asked for no inner address and no networks are configured for "
+                           "it; turn on `request` there, or give it `networks` here");
+        return asked ? NOTIFY_INTERNAL_ADDRESS_FAILURE : NOTIFY_FAILED_CP_REQUIRED;
+    }
+    (void)cut(e, &policy, count_i, count_r, &none, &ignored);
+    if (none.remote_count == 0)
+        explain_ts(e, e->ts_i, count_i, policy.remote, policy.remote_count);
+    else
+        explain_ts(e, e->ts_r, count_r, policy.local, policy.local_count);
+    return NOTIFY_TS_UNACCEPTABLE;
+}
+
+int traffic_choose(struct ike_engine *e, const struct sa *sa, const struct wire_chain *chain,
+                   size_t count_i, size_t count_r, struct child *c)
+{
+    struct traffic policy, found, best = {0};
+    bool left_out;
+    size_t wishes = policy_count(e, sa->tunnel);
+    for (uint8_t wish = 0; wish < wishes; wish++) {
+        traffic_policy(e, sa, wish, &policy);
+        if (!cut(e, &policy, count_i, count_r, &found, &left_out))
+            continue;
+        bool first = holds_first(e, &found);
+        if (best.local_count > 0 && !first)
+            continue;
+        best = found;
+        e->ts_left_out = left_out;
+        c->wish = wish;
+        if (first)
+            break;
+    }
+    if (best.local_count == 0)
+        return refuse(e, sa, chain, count_i, count_r);
+    int err = child_set_selectors(c, best.local, best.local_count, best.remote, best.remote_count);
+    return err < 0 ? NOTIFY_NO_ADDITIONAL_SAS : 0;
 }

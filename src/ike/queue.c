@@ -156,6 +156,27 @@ void queue_esp_del(struct ike_engine *e, uint64_t tunnel, uint32_t spi_in, bool 
         memcpy(body(n), &del, sizeof(del));
 }
 
+static void add_route(struct ike_net *net, const struct selector *s)
+{
+    if (net->remote_count < CONF_ROUTES)
+        net->remote_ts[net->remote_count++] = *s;
+}
+
+static void add_routes(const struct ike_engine *e, struct ike_net *net, const struct tunnel *t,
+                       const struct child *c)
+{
+    for (size_t i = 0; i < c->remote_count; i++)
+        add_route(net, &c->selectors[c->local_count + i]);
+    for (uint8_t wish = 0; t->initiator && wish < policy_count(e, t); wish++) {
+        struct traffic policy;
+        if (wish == c->wish && c->pair == 0)
+            continue;
+        traffic_policy(e, t->sa, wish, &policy);
+        for (size_t i = 0; i < policy.remote_count; i++)
+            add_route(net, &policy.remote[i]);
+    }
+}
+
 void queue_net(struct ike_engine *e, uint32_t kind, const struct tunnel *t, const struct child *c)
 {
     struct node *n = append(e, kind, sizeof(struct ike_net));
@@ -171,13 +192,8 @@ void queue_net(struct ike_engine *e, uint32_t kind, const struct tunnel *t, cons
     net->dns_count = t->dns_count;
     for (size_t i = 0; i < t->dns_count; i++)
         net->dns[i] = t->dns[i];
-    if (!c)
-        return;
-    net->local_count = c->local_count;
-    net->remote_count = c->remote_count;
-    memcpy(net->local_ts, c->selectors, c->local_count * sizeof(struct selector));
-    memcpy(net->remote_ts, c->selectors + c->local_count,
-           c->remote_count * sizeof(struct selector));
+    if (c)
+        add_routes(e, net, t, c);
 }
 
 void queue_move(struct ike_engine *e, const struct sa *sa)

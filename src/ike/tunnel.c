@@ -13,6 +13,7 @@ struct tunnel *tunnel_create(struct ike_engine *e, bool initiator)
     t->id = e->next_tunnel++;
     t->initiator = initiator;
     t->created = e->now;
+    t->wish_at = TIME_NEVER;
     if (map_put(&e->tunnels, t->id, t) < 0) {
         slab_give(&e->tunnel_slab, t);
         return NULL;
@@ -99,7 +100,8 @@ void tunnel_up(struct ike_engine *e, struct tunnel *t, const struct child *c)
 {
     char who[IDENTITY_TEXT];
     struct identity peer;
-    if (!t->net_up)
+    /* Of a site the further children may have networks of their own. */
+    if (!t->net_up || (!t->initiator && t->network_count > 0))
         queue_net(e, IKE_NET_UP, t, c);
     t->net_up = true;
     if (t->established)

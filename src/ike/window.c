@@ -168,7 +168,8 @@ void window_expired(struct ike_engine *e, struct sa *sa)
 
 static bool same_task(const struct task *a, const struct task *b)
 {
-    return a->kind == b->kind && a->spi_in == b->spi_in && a->kind != TASK_CREATE_CHILD;
+    return a->kind == b->kind && a->spi_in == b->spi_in && a->wish == b->wish &&
+           a->pair == b->pair && (a->kind != TASK_CREATE_CHILD || a->wish > 0 || a->pair > 0);
 }
 
 int task_add(struct ike_engine *e, struct sa *sa, struct task task)

@@ -6,6 +6,7 @@
 
 _Static_assert((int)CONF_SELECTORS == (int)ESP_SELECTORS, "one array of selectors is the other");
 _Static_assert((int)IKE_KEYMAT_MAX == (int)ESP_KEYMAT_MAX, "one block of keys is the other");
+_Static_assert((int)IKE_STRAY_MAX == (int)ESP_STRAY_MAX, "one packet is the other");
 
 enum {
     /* A deleted or expired SA that nobody tells us of must not live on for ever. */

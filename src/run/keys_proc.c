@@ -83,10 +83,12 @@ static int admit(struct keys *keys, const struct ring_peer *known, const struct 
     }
     if (ask->replaces)
         lease_hand_over(keys->leases, &ask->peer, ask->tunnel);
-    int result = ask->ask_ip4 ? lease(keys, peer, ask, 4, &answer->ip4) : 0;
-    if (result == 0 && ask->ask_ip6)
-        result = lease(keys, peer, ask, 6, &answer->ip6);
-    return result;
+    int result4 = ask->ask_ip4 ? lease(keys, peer, ask, 4, &answer->ip4) : 0;
+    int result6 = ask->ask_ip6 ? lease(keys, peer, ask, 6, &answer->ip6) : 0;
+    /* One of the two kinds is enough (RFC 7296 3.15.4). */
+    if (answer->ip4.family || answer->ip6.family)
+        return 0;
+    return result4 ? result4 : result6;
 }
 
 static int make_auth(const struct keys *keys, const struct ring_peer *peer,
@@ -122,7 +124,9 @@ static void answer_ask(struct keys *keys, const struct ike_ask *ask, struct ike_
         if (result)
             lease_release(keys->leases, ask->tunnel, run_now());
     }
-    if (result) { /* a signature for one who is not let in is nobody's business */
+    /* A signature for one who is not let in is nobody's business; one for whom there is no address
+     * is told so by an answer that is proven. */
+    if (result && result != ERR_ADDRESS) {
         secret_wipe(answer->auth, sizeof(answer->auth));
         answer->auth_len = 0;
     }

@@ -77,10 +77,12 @@ static bool in_pools(const struct conf *conf, const struct prefix *p)
     return false;
 }
 
-static bool site_known(const struct net_apply *net, const struct prefix *to)
+/* tunnel 0: of any. */
+static bool site_known(const struct net_apply *net, uint64_t tunnel, const struct prefix *to)
 {
     for (size_t i = 0; i < net->site_count; i++)
-        if (net->sites[i].to.bits == to->bits && ip_equal(&net->sites[i].to.ip, &to->ip))
+        if ((tunnel == 0 || net->sites[i].tunnel == tunnel) && net->sites[i].to.bits == to->bits &&
+            ip_equal(&net->sites[i].to.ip, &to->ip))
             return true;
     return false;
 }
@@ -101,11 +103,12 @@ static int gateway_up(struct net_apply *net, const struct ike_net *wanted, char 
     for (size_t i = 0; i < wanted->remote_count && result == 0; i++) {
         struct prefix to;
         if (!selector_to_prefix(&wanted->remote_ts[i], &to) || in_pools(net->conf, &to) ||
-            !configured(net->conf, &wanted->remote_ts[i]))
+            !configured(net->conf, &wanted->remote_ts[i]) ||
+            site_known(net, wanted->tunnel, &to)) /* by another child SA of the tunnel */
             continue;
         if (net->site_count == NET_APPLY_SITES)
             return ERR_LIMIT;
-        if (!site_known(net, &to))
+        if (!site_known(net, 0, &to))
             result = net_route_add(net->tun->index, &to, NULL, 0, why);
         if (result == 0 || result == ERR_EXISTS) {
             net->sites[net->site_count++] = (struct net_site){wanted->tunnel, to};
@@ -123,7 +126,7 @@ static void gateway_down(struct net_apply *net, uint64_t tunnel)
             continue;
         struct prefix to = net->sites[i].to;
         net->sites[i] = net->sites[--net->site_count];
-        if (!site_known(net, &to)) /* another tunnel of that peer may have taken over */
+        if (!site_known(net, 0, &to)) /* another tunnel of that peer may have taken over */
             (void)!net_route_del(net->tun->index, &to, 0, why);
     }
 }
@@ -161,13 +164,32 @@ static int addresses_up(struct net_apply *net, const struct ike_net *wanted,
     return result;
 }
 
+static bool is_within(const struct selector *list, size_t count, const struct selector *ts)
+{
+    for (size_t i = 0; i < count; i++)
+        if (selector_is_subset(ts, &list[i]))
+            return true;
+    return false;
+}
+
 /* What we asked to send, and nothing more. */
 static bool asked_for(const struct conf_tunnel *tunnel, const struct selector *ts)
 {
-    for (size_t i = 0; i < tunnel->remote_ts_count; i++)
-        if (selector_is_subset(ts, &tunnel->remote_ts[i]))
+    for (size_t i = 0; i < tunnel->child_count; i++)
+        if (is_within(tunnel->children[i].remote_ts, tunnel->children[i].remote_ts_count, ts))
             return true;
-    return tunnel->remote_ts_count == 0;
+    return tunnel->remote_ts_count == 0 ||
+           is_within(tunnel->remote_ts, tunnel->remote_ts_count, ts);
+}
+
+static void find_source(const struct selector *list, size_t count, uint8_t family, struct ip *own)
+{
+    for (size_t i = 0; i < count && own->family == 0; i++) {
+        struct prefix network;
+        if (selector_to_prefix(&list[i], &network) && network.ip.family == family &&
+            net_address_within(&network, own))
+            own->family = 0;
+    }
 }
 
 /* Site to site without an inner address: this host's own traffic must come from the network that
@@ -176,18 +198,23 @@ static struct ip site_source(const struct net_apply *net, const struct ip *inner
 {
     const struct conf_tunnel *tunnel = &net->conf->tunnel;
     struct ip own = *inner;
-    for (size_t i = 0; i < tunnel->local_ts_count && own.family == 0; i++) {
-        struct prefix network;
-        if (selector_to_prefix(&tunnel->local_ts[i], &network) && network.ip.family == family &&
-            net_address_within(&network, &own))
-            own.family = 0;
-    }
+    find_source(tunnel->local_ts, tunnel->local_ts_count, family, &own);
+    for (size_t i = 0; i < tunnel->child_count; i++)
+        find_source(tunnel->children[i].local_ts, tunnel->children[i].local_ts_count, family, &own);
     return own;
+}
+
+static bool routed_already(const struct prefix *list, size_t count, const struct prefix *to)
+{
+    for (size_t i = 0; i < count; i++)
+        if (list[i].bits == to->bits && ip_equal(&list[i].ip, &to->ip))
+            return true;
+    return false;
 }
 
 static int routes_up(struct net_apply *net, const struct ike_net *wanted, char why[static NET_WHY])
 {
-    struct prefix to[CONF_SELECTORS];
+    struct prefix to[CONF_ROUTES];
     struct net_client_plan plan = {.index = net->tun->index,
                                    .mark = net->mark,
                                    .prefixes = to,
@@ -201,7 +228,7 @@ static int routes_up(struct net_apply *net, const struct ike_net *wanted, char w
         if (!asked_for(&net->conf->tunnel, &wanted->remote_ts[i]))
             continue;
         if (selector_to_prefix(&wanted->remote_ts[i], &to[plan.count]))
-            plan.count++;
+            plan.count += !routed_already(to, plan.count, &to[plan.count]);
         else
             log_warn("the gateway gave us %s, which is no prefix: it gets no route",
                      selector_print(&wanted->remote_ts[i], text));
@@ -260,7 +287,7 @@ static int client_up(struct net_apply *net, const struct ike_net *wanted, char w
 
 int net_apply_up(struct net_apply *net, const struct ike_net *wanted, char why[static NET_WHY])
 {
-    if (wanted->remote_count > CONF_SELECTORS || wanted->dns_count > CONF_DNS)
+    if (wanted->remote_count > CONF_ROUTES || wanted->dns_count > CONF_DNS)
         return ERR_ARGUMENT;
     return net->conf->gateway ? gateway_up(net, wanted, why) : client_up(net, wanted, why);
 }

@@ -34,6 +34,9 @@ static void report_child(const struct report *report, const struct ike_child *ch
     out->udp = child->udp;
     out->initiator = child->initiator;
     out->ke = child->ke;
+    if (child->wish > 0 && child->wish <= report->pump->conf->tunnel.child_count)
+        snprintf(out->name, sizeof(out->name), "%s",
+                 report->pump->conf->tunnel.children[child->wish - 1].name);
     run_child_suite(child, out->suite);
     out->local_count = child->local_count;
     out->remote_count = child->remote_count;

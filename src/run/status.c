@@ -199,6 +199,7 @@ static json_t *child_json(const struct status_book *book, const struct ipc_statu
     json_t *out = json_object();
     const struct kex_alg *ke = suite_kex(child->ke);
     struct esp_sa_status key = {.spi_in = child->spi_in};
+    set_text(out, "name", child->name);
     set_spi(out, "spi_in", 8, child->spi_in);
     set_spi(out, "spi_out", 8, child->spi_out);
     set_text(out, "suite", child->suite);

@@ -127,12 +127,14 @@ void sim_keys_ask(struct sim_host *host, const struct ike_ask *ask)
     answer->ticket = ask->ticket;
     if (ask->want & IKE_WANT_VERIFY_PSK)
         answer->result = verify_psk(host, ask);
-    if (answer->result == 0 && (ask->want & IKE_WANT_ADMIT))
-        answer->result = admit(host, ask, answer);
     if (answer->result == 0 && (ask->want & IKE_WANT_SIGN))
         answer->result = make_auth(host, ask, answer);
+    if (answer->result == 0 && (ask->want & IKE_WANT_ADMIT))
+        answer->result = admit(host, ask, answer);
     if (answer->result != 0 && (ask->want & IKE_WANT_ADMIT))
         release(host, ask->tunnel);
+    if (answer->result != 0 && answer->result != ERR_ADDRESS)
+        answer->auth_len = 0;
     time_us delay = 50 + sim_below(&host->sim->network_state, 2000);
     sim_schedule(host->sim, host->sim->now + delay, SIM_ANSWER, host, answer);
 }

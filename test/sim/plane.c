@@ -135,7 +135,8 @@ void sim_plane_packet(struct sim_host *host, const struct sim_packet *packet)
         sa->child.out_waits = false;
         host->packets_opened++;
         if (host->engine && !sa->gone && sim->now >= host->last_heard_fact + TIME_SECOND) {
-            struct ike_fact fact = {IKE_FACT_HEARD, packet->spi, sa->child.tunnel};
+            struct ike_fact fact = {
+                .kind = IKE_FACT_HEARD, .spi_in = packet->spi, .tunnel = sa->child.tunnel};
             host->last_heard_fact = sim->now;
             ike_fact(host->engine, sim->now, &fact);
         }

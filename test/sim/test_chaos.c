@@ -25,8 +25,10 @@ static void delete_some_child(struct sim_host *host)
 static void report(struct sim_host *host, uint64_t *dice)
 {
     const struct sim_sa *sa = sim_active(host);
-    struct ike_fact fact = {sim_below(dice, 4), sa && sim_below(dice, 4) ? sa->child.spi_in : 77,
-                            sa ? sa->child.tunnel : 78};
+    struct ike_fact fact = {.kind = sim_below(dice, 5),
+                            .spi_in = sa && sim_below(dice, 4) ? sa->child.spi_in : 77,
+                            .tunnel = sa ? sa->child.tunnel : 78,
+                            .stray_len = 20};
     ike_fact(host->engine, host->sim->now, &fact);
     sim_drain(host);
 }

@@ -161,7 +161,7 @@ static void test_not_admitted(void **state)
 {
     (void)state;
     struct pair p = pair_make();
-    p.gateway->admit = ERR_ADDRESS;
+    p.gateway->admit = ERR_LIMIT;
     pair_start(&p);
     sim_run(p.sim, 70 * TIME_SECOND);
     assert_non_null(sim_event(p.client, IKE_EVENT_FAILED));

@@ -218,8 +218,9 @@ static void test_volume(void **state)
     (void)state;
     struct pair p = pair_make();
     pair_up(&p);
-    struct ike_fact fact = {IKE_FACT_CHILD_SOFT, pair_child(p.gateway)->spi_in,
-                            pair_child(p.gateway)->tunnel};
+    struct ike_fact fact = {.kind = IKE_FACT_CHILD_SOFT,
+                            .spi_in = pair_child(p.gateway)->spi_in,
+                            .tunnel = pair_child(p.gateway)->tunnel};
     ike_fact(p.gateway->engine, p.sim->now, &fact);
     sim_drain(p.gateway);
     sim_run(p.sim, 2 * TIME_SECOND);

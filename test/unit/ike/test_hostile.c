@@ -13,7 +13,7 @@ static void outer_address_is_no_selector(void **state)
     pair_settle(p);
     const struct ike_event *refused = pair_event(&p->side[1], IKE_EVENT_REFUSED);
     assert_non_null(refused);
-    assert_int_equal(refused->notify, NOTIFY_TS_UNACCEPTABLE);
+    assert_int_equal(refused->notify, NOTIFY_FAILED_CP_REQUIRED);
     assert_int_equal(p->side[1].child_count, 0);
     assert_int_equal(p->side[1].net_up, 0);
     pair_finish(p);

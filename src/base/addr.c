@@ -29,6 +29,23 @@ bool ip_is_any(const struct ip *ip)
     return memcmp(ip->octets, zero, ip_len(ip)) == 0;
 }
 
+static bool is_host4(const uint8_t *o)
+{
+    return o[0] != 0 && o[0] != 127 && o[0] < 224 && !(o[0] == 169 && o[1] == 254);
+}
+
+static bool is_host6(const uint8_t *o)
+{
+    static const uint8_t zero[16];
+    bool low = memcmp(o, zero, 10) == 0; /* ::, ::1, and IPv4 in other clothes */
+    return !low && o[0] != 0xff && !(o[0] == 0xfe && (o[1] & 0xc0) == 0x80);
+}
+
+bool ip_is_host(const struct ip *ip)
+{
+    return ip->family == 4 ? is_host4(ip->octets) : ip->family == 6 && is_host6(ip->octets);
+}
+
 struct ip ip_from_octets(uint8_t family, const uint8_t *octets)
 {
     struct ip ip = {.family = family};

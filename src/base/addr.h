@@ -39,6 +39,8 @@ size_t ip_len(const struct ip *ip); /* 0, 4 or 16 */
 bool ip_equal(const struct ip *a, const struct ip *b);
 int ip_compare(const struct ip *a, const struct ip *b); /* family first, then octets */
 bool ip_is_any(const struct ip *ip);                    /* none or all zero */
+/* May a host have it as its own inside a tunnel: no loopback, link-local, multicast, broadcast. */
+bool ip_is_host(const struct ip *ip);
 struct ip ip_from_octets(uint8_t family, const uint8_t *octets);
 struct ip ip_add(struct ip ip, uint64_t n); /* n addresses further */
 bool ip_parse(const char *text, struct ip *out);

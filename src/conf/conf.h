@@ -24,6 +24,8 @@ enum {
     CONF_CHILDREN = 7, /* beside the first one */
     CONF_ROUTES = 64,  /* selectors of all children together that become routes */
     CONF_DNS = 4,
+    CONF_DOMAINS = 4,
+    CONF_DOMAIN_MAX = 254,
     CONF_POOLS = 4,
     CONF_CLIENTS_MAX = 16384,
     CONF_LISTEN = 8,
@@ -70,6 +72,10 @@ struct conf_tunnel {
     bool request_ip4, request_ip6; /* client: ask for virtual addresses */
     struct ip dns[CONF_DNS];       /* gateway: handed out */
     uint8_t dns_count;
+    char domains[CONF_DOMAINS][CONF_DOMAIN_MAX]; /* gateway: names those resolvers are for */
+    uint8_t domain_count;
+    bool tell_version;      /* gateway: to peers that ask */
+    bool send_from_gateway; /* client: routes by the networks that the gateway names */
     uint32_t ike_lifetime,
         child_lifetime; /* seconds; a rekey starts at 90 % less up to 10 % jitter */
     uint64_t child_bytes, child_packets; /* 0 = no limit by volume but the cipher's own */

@@ -1,6 +1,7 @@
 /* Items of lists: prefixes, addresses, selectors. */
 #include "conf/internal.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -69,6 +70,23 @@ void item_ip(struct parser *p, const struct option *o, void *to, char *value)
                      "this is no address");
     else
         *(struct ip *)to = ip;
+}
+
+void item_domain(struct parser *p, const struct option *o, void *to, char *value)
+{
+    size_t len = strlen(value), label = 0;
+    bool good = len > 0 && len < o->size;
+    for (size_t i = 0; i < len && good; i++) {
+        bool plain =
+            isalnum((unsigned char)value[i]) || value[i] == '_' || (value[i] == '-' && label > 0);
+        good = plain || (value[i] == '.' && label > 0);
+        label = plain ? label + 1 : 0;
+        good &= label < 64;
+    }
+    if (good)
+        snprintf(to, o->size, "%s", value);
+    else
+        parser_fault(p, value, "write a name such as corp.example.com", "this is no domain");
 }
 
 void item_listen(struct parser *p, const struct option *o, void *to, char *value)

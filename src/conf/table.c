@@ -72,6 +72,8 @@ const struct option option_table[] = {
      .help =
          "New connections a second that one address (/32 or /64) may begin while it has several "
          "under way or many others do; none: as many as it likes."},
+    {G, .section = "gateway", .key = "tell-version", .set = set_yes, FIELD(tunnel.tell_version),
+     .fallback = "no", .help = "Tell clients that ask which program and version this is."},
     {G, .section = "gateway", .key = "run-dir", .set = set_path, FIELD(run_dir),
      .example = "/run/shrike", .help = "Folder of the control socket."},
     {G, .section = "gateway", .key = "user-ids", .set = set_number, SIZED(uid_base), .low = 1000,
@@ -120,6 +122,10 @@ const struct option option_table[] = {
      .help = "Addresses for clients; one network for IPv4, one for IPv6."},
     {G, .section = "network", .key = "dns", LIST(item_ip, tunnel.dns, tunnel.dns_count, CONF_DNS),
      .live = true, .example = "9.9.9.9, 2620:fe::fe", .help = "Resolvers that clients are told."},
+    {G, .section = "network", .key = "domains",
+     LIST(item_domain, tunnel.domains, tunnel.domain_count, CONF_DOMAINS),
+     .example = "corp.example.com",
+     .help = "Names that these resolvers are for; when left out, all."},
     {G, .section = "network", .key = "routes",
      LIST(item_selector, tunnel.local_ts, tunnel.local_ts_count, CONF_SELECTORS),
      .fallback = "0.0.0.0/0, ::/0", .help = "Networks that clients may reach through the tunnel."},
@@ -147,12 +153,14 @@ const struct option option_table[] = {
              "each failure 5 s longer, at most so long; never: no wait."},
 
     /* ---- traffic ---- */
-    {C, .section = "traffic", .key = "send",
-     LIST(item_selector, tunnel.remote_ts, tunnel.remote_ts_count, CONF_SELECTORS), .live = true,
-     .fallback = "0.0.0.0/0, ::/0",
+    {C, .section = "traffic", .key = "send", .set = set_send, .item = item_selector,
+     FIELD(tunnel.remote_ts), .size = sizeof(struct selector),
+     .count_at = offsetof(struct conf, tunnel.remote_ts_count), .most = CONF_SELECTORS,
+     .live = true, .fallback = "0.0.0.0/0, ::/0",
      .help = "Destinations that go through the tunnel, each with a protocol and ports if need be: "
              "10.0.0.0/8[tcp/443], 10.0.0.5[udp/5000-5010], fd00::/8[icmp6], 10.0.0.0/8[47]. What "
-             "else goes to these addresses is dropped, not sent beside the tunnel."},
+             "else goes to these addresses is dropped, not sent beside the tunnel. Or gateway: the "
+             "networks that it names, or all when it names none."},
     {C, .section = "traffic", .key = "except",
      LIST(item_prefix, except, except_count, CONF_SELECTORS), .example = "192.168.0.0/16",
      .help = "Destinations that never do."},

@@ -364,6 +364,14 @@ void set_addresses(struct parser *p, const struct option *o, void *to, char *val
     }
 }
 
+/* "gateway": all that it will take, and routes for what it names. */
+void set_send(struct parser *p, const struct option *o, void *to, char *value)
+{
+    char all[] = "0.0.0.0/0, ::/0";
+    p->conf->tunnel.send_from_gateway = !strcmp(value, "gateway");
+    set_list(p, o, to, p->conf->tunnel.send_from_gateway ? all : value);
+}
+
 void set_list(struct parser *p, const struct option *o, void *to, char *value)
 {
     uint8_t *count = option_home(p, o) + o->count_at;

@@ -197,8 +197,10 @@ struct ike_net {
     struct ip ip4, ip6; /* client: ours; gateway: the peer's */
     struct ip dns[CONF_DNS];
     uint8_t dns_count;
-    /* Where traffic goes: of the first child as negotiated, of a client's further ones as
-     * configured, so that they never go beside the tunnel. */
+    uint8_t domain_count; /* names that these resolvers are for; 0 = all */
+    char domains[CONF_DOMAINS][CONF_DOMAIN_MAX];
+    /* Where traffic goes: of the first child as negotiated, of a client's further ones and of a
+     * site's networks as configured, so that nothing goes beside the tunnel. */
     uint8_t remote_count;
     struct selector remote_ts[CONF_ROUTES];
 };

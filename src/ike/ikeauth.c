@@ -83,11 +83,8 @@ static int finish_child(struct ike_engine *e, struct sa *sa, const struct wire_c
                         struct child *c)
 {
     int err = config_read_reply(e, chain, sa->tunnel);
-    if (err < 0) {
-        explain(e,
-                "the gateway gave us no inner address; ask for none, or give the gateway a pool");
+    if (err < 0)
         return err;
-    }
     err = create_accept_child(e, sa, c, NULL, chain, SELECT_KE_NEVER, 0);
     if (err < 0)
         return err;

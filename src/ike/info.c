@@ -176,5 +176,7 @@ int info_request(struct ike_engine *e, struct sa *sa, const struct input *in)
     sk_begin(e, &e->reply);
     if (count > 0 && !sa->peer_deleted)
         wire_put_delete_esp(&e->reply, gone, count);
+    if (sa->tunnel && sa->tunnel->sa == sa)
+        config_reply(e, sa->tunnel, in->inner, &e->reply);
     return 0;
 }

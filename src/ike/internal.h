@@ -50,7 +50,7 @@ enum {
 #define CHILDLESS_LIFE   (30 * TIME_SECOND)
 #define BUSY_FIRST       (4 * TIME_SECOND) /* after TEMPORARY_FAILURE; twice as long each time */
 #define BUSY_CAP         (60 * TIME_SECOND)
-#define WISH_SOON        (4 * TIME_SECOND)   /* after TEMPORARY_FAILURE */
+#define WISH_SOON        (4 * TIME_SECOND)   /* after there was no room for the task */
 #define WISH_AGAIN       (30 * TIME_SECOND)  /* after the peer deleted a child that we want */
 #define WISH_LATER       (600 * TIME_SECOND) /* after any other no */
 #define SILENCE          (10 * TIME_SECOND)  /* traffic goes out and nothing comes in */
@@ -165,8 +165,8 @@ struct child {
     uint8_t state;
     bool initiator, out_waits;
     bool stray_told; /* INVALID_SELECTORS was sent about it */
-    bool replaced; /* another one carries its traffic, so its end is no news */
-    bool mute;     /* deleted by both sides at once: out has ended, in ends with our exchange */
+    bool replaced;   /* another one carries its traffic, so its end is no news */
+    bool mute;       /* deleted by both sides at once: out has ended, in ends with our exchange */
     uint8_t local_count, remote_count;
     uint8_t wish;               /* whose policy it was made for, and which pair of it (0 = all) */
     uint16_t pair;              /* both only told apart by an initiator of the tunnel */
@@ -216,6 +216,13 @@ struct sa {
     uint32_t messages;
 };
 
+/* What a gateway has told a client beside addresses and resolvers. */
+struct given {
+    uint8_t subnet_count, domain_count;
+    struct selector subnets[CONF_SELECTORS];
+    char domains[CONF_DOMAINS][CONF_DOMAIN_MAX];
+};
+
 struct tunnel {
     uint64_t id;
     struct sa *sa; /* the IKE SA that carries it now */
@@ -226,6 +233,7 @@ struct tunnel {
     char *peer_name;       /* NULL = none */
     struct ip ip4, ip6;
     struct ip *dns;
+    struct given *given;       /* NULL = nothing */
     struct selector *networks; /* further ones this peer may claim */
     uint8_t dns_count, network_count;
     struct tunnel *same_next; /* tunnels of the same identity */

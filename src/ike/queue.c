@@ -165,8 +165,18 @@ static void add_route(struct ike_net *net, const struct selector *s)
 static void add_routes(const struct ike_engine *e, struct ike_net *net, const struct tunnel *t,
                        const struct child *c)
 {
-    for (size_t i = 0; i < c->remote_count; i++)
-        add_route(net, &c->selectors[c->local_count + i]);
+    const struct selector *remote = c->selectors + c->local_count;
+    const struct given *g = e->conf->send_from_gateway ? t->given : NULL;
+    struct selector common;
+    for (size_t i = 0; i < c->remote_count; i++) {
+        for (size_t j = 0; g && j < g->subnet_count; j++)
+            if (selector_intersect(&remote[i], &g->subnets[j], &common))
+                add_route(net, &common);
+        if (!g || g->subnet_count == 0)
+            add_route(net, &remote[i]);
+    }
+    for (size_t i = 0; i < t->network_count; i++) /* of a site: it may come for them one by one */
+        add_route(net, &t->networks[i]);
     for (uint8_t wish = 0; t->initiator && wish < policy_count(e, t); wish++) {
         struct traffic policy;
         if (wish == c->wish && c->pair == 0)
@@ -192,6 +202,9 @@ void queue_net(struct ike_engine *e, uint32_t kind, const struct tunnel *t, cons
     net->dns_count = t->dns_count;
     for (size_t i = 0; i < t->dns_count; i++)
         net->dns[i] = t->dns[i];
+    net->domain_count = t->given ? t->given->domain_count : 0;
+    if (net->domain_count > 0)
+        memcpy(net->domains, t->given->domains, sizeof(net->domains));
     if (c)
         add_routes(e, net, t, c);
 }

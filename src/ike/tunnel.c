@@ -100,8 +100,7 @@ void tunnel_up(struct ike_engine *e, struct tunnel *t, const struct child *c)
 {
     char who[IDENTITY_TEXT];
     struct identity peer;
-    /* Of a site the further children may have networks of their own. */
-    if (!t->net_up || (!t->initiator && t->network_count > 0))
+    if (!t->net_up)
         queue_net(e, IKE_NET_UP, t, c);
     t->net_up = true;
     if (t->established)
@@ -126,6 +125,7 @@ void tunnel_forget(struct ike_engine *e, struct tunnel *t)
     free(t->peer);
     free(t->peer_name);
     free(t->dns);
+    free(t->given);
     free(t->networks);
     slab_give(&e->tunnel_slab, t);
 }

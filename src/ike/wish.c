@@ -99,10 +99,6 @@ void wish_refused(struct ike_engine *e, struct sa *sa, const struct task *task, 
         return;
     if (notify == NOTIFY_SINGLE_PAIR_REQUIRED && task->pair == 0 && wish_pairs(e, sa, task->wish))
         return;
-    if (notify == NOTIFY_TEMPORARY_FAILURE) {
-        wish_later(e, sa, WISH_SOON);
-        return;
-    }
     wish_later(e, sa, WISH_LATER);
     char why[200];
     snprintf(why, sizeof(why), "%s", explain_notify(e, sa, notify));

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { SERVERS_MAX = 4, FILE_MAX = 65536 };
+enum { SERVERS_MAX = 4, DOMAINS_MAX = 4, DOMAIN_TEXT = 256, FILE_MAX = 65536 };
 
 static const char *const resolv_conf = "/etc/resolv.conf";
 
@@ -28,17 +28,28 @@ static bool resolved_runs(void)
            net_has_program("resolvectl");
 }
 
-static int by_resolved(const char *device, char texts[][ADDR_TEXT], size_t count,
+/* "~" in front: for asking there, not for completing short names. */
+static int route_domains(const struct net_dns_plan *plan, char *said, size_t size)
+{
+    const char *argv[4 + DOMAINS_MAX] = {"resolvectl", "domain", plan->device, "~."};
+    char names[DOMAINS_MAX][DOMAIN_TEXT];
+    for (size_t i = 0; i < plan->domain_count && i < DOMAINS_MAX; i++) {
+        snprintf(names[i], sizeof(names[i]), "~%s", plan->domains[i]);
+        argv[3 + i] = names[i];
+    }
+    return net_execute(argv, NULL, said, size);
+}
+
+static int by_resolved(const struct net_dns_plan *plan, char texts[][ADDR_TEXT], size_t count,
                        char why[static NET_WHY])
 {
-    const char *set[4 + SERVERS_MAX] = {"resolvectl", "dns", device};
-    const char *domain[] = {"resolvectl", "domain", device, "~.", NULL};
+    const char *set[4 + SERVERS_MAX] = {"resolvectl", "dns", plan->device};
     char said[160];
     for (size_t i = 0; i < count; i++)
         set[3 + i] = texts[i];
     int result = net_execute(set, NULL, said, sizeof(said));
     if (result == 0)
-        result = net_execute(domain, NULL, said, sizeof(said));
+        result = route_domains(plan, said, sizeof(said));
     if (result == 0)
         return 0;
     snprintf(why, NET_WHY, "resolvectl refused the resolvers of the tunnel: %s", said);
@@ -99,21 +110,20 @@ static int by_file(const char *device, const char *text, char why[static NET_WHY
     return result;
 }
 
-int net_dns_up(const char *device, const struct ip *servers, size_t count, char why[static NET_WHY])
+int net_dns_up(const struct net_dns_plan *plan, char why[static NET_WHY])
 {
     char texts[SERVERS_MAX][ADDR_TEXT], file[512];
+    size_t count = plan->count < SERVERS_MAX ? plan->count : (size_t)SERVERS_MAX;
     if (count == 0)
         return 0;
-    if (count > SERVERS_MAX)
-        count = SERVERS_MAX;
     for (size_t i = 0; i < count; i++)
-        ip_print(&servers[i], texts[i]);
+        ip_print(&plan->servers[i], texts[i]);
     if (resolved_runs())
-        return by_resolved(device, texts, count, why);
+        return by_resolved(plan, texts, count, why);
     make_file(texts, count, file, sizeof(file));
     if (net_has_program("resolvconf"))
-        return by_resolvconf(device, file, why);
-    return by_file(device, file, why);
+        return by_resolvconf(plan->device, file, why);
+    return by_file(plan->device, file, why);
 }
 
 static void back_to_file(const char *device)

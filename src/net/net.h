@@ -126,9 +126,16 @@ void net_client_routes_down(struct net_client_routes *routes);
 void net_client_routes_sweep(uint32_t mark);
 
 /* A client's resolver: systemd-resolved when it runs, else resolvconf, else /etc/resolv.conf with
- * what it held kept beside it, to be put back. */
-int net_dns_up(const char *device, const struct ip *servers, size_t count,
-               char why[static NET_WHY]) MUST_USE;
+ * what it held kept beside it, to be put back. Only systemd-resolved can ask these servers for some
+ * domains and others for the rest; with the other two they are asked for all names. */
+struct net_dns_plan {
+    const char *device;
+    const struct ip *servers;
+    size_t count;
+    const char *const *domains; /* none = all names */
+    size_t domain_count;
+};
+int net_dns_up(const struct net_dns_plan *plan, char why[static NET_WHY]) MUST_USE;
 void net_dns_down(const char *device);
 /* Takes back what a killed run left: its resolvers may answer only through the tunnel that is gone,
  * and the gateway's name must be looked up before there is a new one. */

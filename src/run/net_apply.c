@@ -103,8 +103,7 @@ static int gateway_up(struct net_apply *net, const struct ike_net *wanted, char 
     for (size_t i = 0; i < wanted->remote_count && result == 0; i++) {
         struct prefix to;
         if (!selector_to_prefix(&wanted->remote_ts[i], &to) || in_pools(net->conf, &to) ||
-            !configured(net->conf, &wanted->remote_ts[i]) ||
-            site_known(net, wanted->tunnel, &to)) /* by another child SA of the tunnel */
+            !configured(net->conf, &wanted->remote_ts[i]) || site_known(net, wanted->tunnel, &to))
             continue;
         if (net->site_count == NET_APPLY_SITES)
             return ERR_LIMIT;
@@ -256,9 +255,25 @@ static bool same_need(const struct ike_net *a, const struct ike_net *b)
                 a->remote_count == b->remote_count;
     for (size_t i = 0; same && i < a->dns_count; i++)
         same = ip_equal(&a->dns[i], &b->dns[i]);
+    same = same && a->domain_count == b->domain_count;
+    for (size_t i = 0; same && i < a->domain_count; i++)
+        same = strcmp(a->domains[i], b->domains[i]) == 0;
     for (size_t i = 0; same && i < a->remote_count; i++)
         same = selector_equal(&a->remote_ts[i], &b->remote_ts[i]);
     return same;
+}
+
+static int resolvers_up(struct net_apply *net, const struct ike_net *wanted,
+                        char why[static NET_WHY])
+{
+    const char *domains[CONF_DOMAINS];
+    struct net_dns_plan plan = {.device = net->tun->name,
+                                .servers = wanted->dns,
+                                .count = wanted->dns_count,
+                                .domains = domains};
+    for (; plan.domain_count < wanted->domain_count; plan.domain_count++)
+        domains[plan.domain_count] = wanted->domains[plan.domain_count];
+    return net_dns_up(&plan, why);
 }
 
 static int client_up(struct net_apply *net, const struct ike_net *wanted, char why[static NET_WHY])
@@ -274,7 +289,7 @@ static int client_up(struct net_apply *net, const struct ike_net *wanted, char w
         result = routes_up(net, wanted, why);
     if (result == 0 && net->conf->dns_from_gateway && wanted->dns_count) {
         net->dns = true;
-        result = net_dns_up(net->tun->name, wanted->dns, wanted->dns_count, why);
+        result = resolvers_up(net, wanted, why);
     }
     net->up = true;
     net->applied = *wanted;
@@ -287,7 +302,8 @@ static int client_up(struct net_apply *net, const struct ike_net *wanted, char w
 
 int net_apply_up(struct net_apply *net, const struct ike_net *wanted, char why[static NET_WHY])
 {
-    if (wanted->remote_count > CONF_ROUTES || wanted->dns_count > CONF_DNS)
+    if (wanted->remote_count > CONF_ROUTES || wanted->dns_count > CONF_DNS ||
+        wanted->domain_count > CONF_DOMAINS)
         return ERR_ARGUMENT;
     return net->conf->gateway ? gateway_up(net, wanted, why) : client_up(net, wanted, why);
 }

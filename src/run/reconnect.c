@@ -1,7 +1,13 @@
 /* When a client tries again: see reconnect.h. */
 #include "run/reconnect.h"
 
-enum { FIRST_SECONDS = 1, LAST_SECONDS = 60, STOOD_SECONDS = 10, JITTER_PART = 5 };
+enum {
+    FIRST_SECONDS = 1,
+    LAST_SECONDS = 60,
+    ADDRESS_SECONDS = 180, /* no inner address: several minutes (RFC 7296 3.15.4) */
+    STOOD_SECONDS = 10,
+    JITTER_PART = 5,
+};
 
 void reconnect_now(struct reconnect *r, time_us now)
 {
@@ -31,6 +37,8 @@ static time_us delay_of(unsigned failures, int err, const struct random *random)
         seconds = (time_us)FIRST_SECONDS << (failures - 1);
     if (seconds > LAST_SECONDS)
         seconds = LAST_SECONDS;
+    if (err == ERR_ADDRESS)
+        seconds = ADDRESS_SECONDS;
     time_us delay = seconds * TIME_SECOND;
     return delay - random_u64(random) % (delay / JITTER_PART);
 }

@@ -272,6 +272,29 @@ static void addresses_must_be_asked_for(void **state)
     pair_end(&p);
 }
 
+/* The gateway names its networks: the SA stays as wide as it is, routes go there only. */
+static void routes_by_the_gateways_networks(void **state)
+{
+    (void)state;
+    struct pair p = pair_make();
+    p.client->conf.send_from_gateway = true;
+    p.gateway->conf.local_ts[0] = ts("0.0.0.0/0");
+    p.gateway->conf.local_ts[1] = ts("10.20.0.0/16");
+    p.gateway->conf.local_ts[2] = ts("fd20::/64");
+    p.gateway->conf.local_ts_count = 3;
+    snprintf(p.gateway->conf.domains[p.gateway->conf.domain_count++], CONF_DOMAIN_MAX,
+             "corp.example");
+    pair_up(&p);
+    assert_int_equal(p.client->net.remote_count, 2);
+    struct selector want4 = ts("10.20.0.0/16"), want6 = ts("fd20::/64"), all = ts("0.0.0.0/0");
+    assert_true(selector_equal(&p.client->net.remote_ts[0], &want4));
+    assert_true(selector_equal(&p.client->net.remote_ts[1], &want6));
+    assert_true(selector_equal(&pair_child(p.client)->remote_ts[0], &all));
+    assert_int_equal(p.client->net.domain_count, 1);
+    assert_string_equal(p.client->net.domains[0], "corp.example");
+    pair_end(&p);
+}
+
 /* ---- packets that are not for their SA */
 
 static void strays_are_told_once(void **state)
@@ -348,6 +371,7 @@ int main(void)
         cmocka_unit_test(more_selectors_than_are_kept),
         cmocka_unit_test(no_address_leaves_the_ike_sa),
         cmocka_unit_test(addresses_must_be_asked_for),
+        cmocka_unit_test(routes_by_the_gateways_networks),
         cmocka_unit_test(strays_are_told_once),
         cmocka_unit_test(every_family_in_every_other),
     };

@@ -78,7 +78,7 @@ static struct sim_sa *route(const struct sim_host *host, const struct ip *from, 
 /* Sent, and nothing heard for a while: a fact for the engine, once a second. */
 static void tell_engine(struct sim_host *host, struct sim_sa *sa, uint32_t kind)
 {
-    struct ike_fact fact = {kind, sa->child.spi_in, sa->child.tunnel};
+    struct ike_fact fact = {.kind = kind, .spi_in = sa->child.spi_in, .tunnel = sa->child.tunnel};
     if (host->sim->now < sa->told + TIME_SECOND)
         return;
     sa->told = host->sim->now;

@@ -136,6 +136,8 @@ static const struct fault_case cases[] = {
      4, NULL, "too long", "107"},
     {C "[traffic]\nsend = 10.0.0.0/8[tcp/x]\n", 5, "[tcp/x]", "no protocol with ports", "[icmp/8]"},
     {C "[traffic]\nsend = 10.0.0.1/8[tcp]\n", 5, "10.0.0.1/8", "bits behind", "10.0.0.0/8"},
+    {G "[network]\ndomains = a..b\n", 5, "a..b", "no domain", NULL},
+    {G "[network]\ndomains = -a\n", 5, "-a", "no domain", NULL},
     {C "[child a]\nlocal = 10.0.0.0/8\n", 4, "a", "no destinations", "send ="},
     {C "[child a]\nsend = 10.0.0.0/8\n[child a]\nsend = 10.0.0.0/8\n", 6, "a", "in line 4", NULL},
     {C "[child]\n", 4, "", "needs a name", NULL},

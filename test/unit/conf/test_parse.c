@@ -73,10 +73,10 @@ static void assert_same(struct conf *a, struct conf *b)
 static void commented_lines_are_the_defaults(void **state)
 {
     (void)state;
-    static const char *const examples[] = {"passphrase-file", "key",     "identity", "psk",
-                                           "psk-file",        "except",  "local",    "address",
-                                           "networks",        "methods", "run-dir",  "interface",
-                                           "remote-identity", "[client", "request",  "legacy"};
+    static const char *const examples[] = {
+        "passphrase-file", "key",     "identity", "psk",     "psk-file", "except",
+        "local",           "address", "networks", "methods", "run-dir",  "interface",
+        "remote-identity", "[client", "request",  "domains", "legacy"};
     for (int gateway = 0; gateway < 2; gateway++) {
         char *text = conf_default_text(gateway), *open = strdup(text);
         const char *child = strstr(open, "#[child"), *next = child ? strstr(child, "\n[") : NULL;
@@ -119,6 +119,22 @@ static void a_client_has_children(void **state)
     assert_int_equal(t->children[1].local_ts_count, 1);
     assert_int_equal(t->children[1].remote_ts_count, 2);
     assert_true(t->request_ip4 && t->request_ip6);
+    conf_free(c);
+}
+
+static void a_gateway_says_what_is_behind_it(void **state)
+{
+    (void)state;
+    struct conf *c = parse("[tunnel]\ngateway = vpn.example.com\npsk = aaaaaaaaaa\n"
+                           "[traffic]\nsend = gateway\n");
+    assert_true(c->tunnel.send_from_gateway);
+    assert_int_equal(c->tunnel.remote_ts_count, 2);
+    conf_free(c);
+    c = parse("[gateway]\nname = x.example\ncert = g.pem\ntell-version = yes\n"
+              "[network]\ndomains = corp.example.com, lab_1.example\n");
+    assert_int_equal(c->tunnel.domain_count, 2);
+    assert_string_equal(c->tunnel.domains[1], "lab_1.example");
+    assert_true(c->tunnel.tell_version);
     conf_free(c);
 }
 
@@ -390,6 +406,7 @@ int main(void)
         cmocka_unit_test(commented_lines_are_the_defaults),
         cmocka_unit_test(a_client_has_children),
         cmocka_unit_test(networks_become_children),
+        cmocka_unit_test(a_gateway_says_what_is_behind_it),
         cmocka_unit_test(a_gateway_has_its_values),
         cmocka_unit_test(a_client_has_its_values),
         cmocka_unit_test(what_is_left_out_follows),

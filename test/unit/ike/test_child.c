@@ -190,9 +190,9 @@ static void temporary_failure_is_soon_tried_again(void **state)
 static void errors_that_leave_nothing(void **state)
 {
     (void)state;
-    static const uint16_t notifies[] = {NOTIFY_NO_PROPOSAL_CHOSEN, NOTIFY_TS_UNACCEPTABLE,
+    static const uint16_t notifies[] = {NOTIFY_NO_PROPOSAL_CHOSEN,       NOTIFY_TS_UNACCEPTABLE,
                                         NOTIFY_INTERNAL_ADDRESS_FAILURE, NOTIFY_FAILED_CP_REQUIRED,
-                                        NOTIFY_SINGLE_PAIR_REQUIRED, NOTIFY_NO_ADDITIONAL_SAS};
+                                        NOTIFY_SINGLE_PAIR_REQUIRED,     NOTIFY_NO_ADDITIONAL_SAS};
     for (size_t i = 0; i < ARRAY_LEN(notifies); i++) {
         struct pair *p = pair_make();
         pair_start(p);

@@ -248,6 +248,7 @@ static void gateway_rules(void **state)
 static void resolver_file(void **state)
 {
     struct ip servers[] = {address("10.9.9.9"), address("fd09::9")};
+    struct net_dns_plan dns = {.device = "shrtest", .servers = servers, .count = 2};
     char path[] = "/tmp/shrike-test-resolv-XXXXXX";
     static const char before[] = "nameserver 192.0.2.53\nsearch example.org\n";
     (void)state;
@@ -262,7 +263,7 @@ static void resolver_file(void **state)
         unlink(path);
         return;
     }
-    assert_int_equal(net_dns_up("shrtest", servers, 2, why), 0);
+    assert_int_equal(net_dns_up(&dns, why), 0);
     assert_true(says("cat /etc/resolv.conf", "nameserver 10.9.9.9\nnameserver fd09::9\n"));
     net_dns_down("shrtest");
     assert_string_equal(said("cat /etc/resolv.conf"), before);

@@ -133,7 +133,8 @@ struct esp_sa_status {
     uint64_t tunnel;
     uint32_t spi_in, spi_out;
     bool active_out;
-    uint64_t in_packets, in_bytes, out_packets, out_bytes, out_sequence, in_top;
+    uint64_t in_packets, in_bytes, out_packets, out_bytes; /* with those of the SAs before it */
+    uint64_t out_sequence, in_top;
     uint64_t drop_replay, drop_integrity, drop_source;
     time_us added, last_in, last_out;
     struct endpoint remote;

@@ -53,6 +53,10 @@ struct spd_node {
     uint8_t rank; /* with protocol or ports: before those that take everything */
 };
 
+struct volume {
+    uint64_t in_packets, in_bytes, out_packets, out_bytes;
+};
+
 enum sa_flag {
     SA_OUT_WAITS = 0x01, /* the peer was not heard on it yet */
     SA_OUT_ENDED = 0x02, /* no longer for sending */
@@ -97,6 +101,7 @@ struct sa {
     _Alignas(64) struct sa *next, **link;
     uint64_t tunnel;
     time_us added, end_at, remove_at, told_at, mtu_until;
+    struct volume carried; /* taken over from the SAs before it, less what was handed on */
     uint32_t generation;
     uint16_t mtu_wanted, mtu_full; /* mtu_full: out_mtu when the path takes everything */
     bool linked_in, linked_out;
@@ -168,6 +173,8 @@ void sad_link(struct esp_plane *plane, struct sa *sa);
 void sad_unlink(struct esp_plane *plane, struct sa *sa);
 void spd_link(struct esp_plane *plane, struct sa *sa);
 void spd_unlink(struct esp_plane *plane, struct sa *sa);
+/* The one that carries on for it: of the same tunnel, with the same selectors; or NULL. */
+struct sa *spd_find_heir(struct esp_plane *plane, const struct sa *sa);
 /* One of an older generation for the very same remote selectors, or NULL. */
 struct sa *spd_find_older(struct esp_plane *plane, const struct sa *sa);
 int sad_create(struct esp_plane *plane, const struct esp_sa_config *config,

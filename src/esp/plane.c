@@ -135,9 +135,39 @@ void esp_free(struct esp_plane *plane)
 
 /* ---- SAs ------------------------------------------------------------------------------------ */
 
+static struct volume volume_of(const struct sa *sa)
+{
+    const struct volume *c = &sa->carried;
+    return (struct volume){
+        .in_packets = c->in_packets + seen(&sa->in_packets),
+        .in_bytes = c->in_bytes + seen(&sa->in_bytes),
+        .out_packets =
+            c->out_packets + atomic_load_explicit(&sa->out_packets, memory_order_relaxed),
+        .out_bytes = c->out_bytes + atomic_load_explicit(&sa->out_bytes, memory_order_relaxed)};
+}
+
+/* What an SA carried stands in its heir's account from now on, so that a tunnel's traffic only
+ * grows; at its end once more, for what came while it lingered. */
+static void hand_on(struct esp_plane *plane, struct sa *sa)
+{
+    struct sa *heir = spd_find_heir(plane, sa);
+    if (!heir)
+        return;
+    struct volume v = volume_of(sa);
+    heir->carried.in_packets += v.in_packets;
+    heir->carried.in_bytes += v.in_bytes;
+    heir->carried.out_packets += v.out_packets;
+    heir->carried.out_bytes += v.out_bytes;
+    sa->carried.in_packets -= v.in_packets; /* of what it counts itself nothing is left */
+    sa->carried.in_bytes -= v.in_bytes;
+    sa->carried.out_packets -= v.out_packets;
+    sa->carried.out_bytes -= v.out_bytes;
+}
+
 /* Out of the tables and out of memory. */
 static void drop(struct esp_plane *plane, struct sa *sa)
 {
+    hand_on(plane, sa);
     spd_unlink(plane, sa);
     sad_unlink(plane, sa);
     if (plane->fact_cursor == sa)
@@ -151,6 +181,7 @@ static void drop(struct esp_plane *plane, struct sa *sa)
 
 static void end(struct esp_plane *plane, struct sa *sa, time_us now, time_us linger)
 {
+    hand_on(plane, sa);
     spd_unlink(plane, sa);
     if (linger == 0)
         drop(plane, sa);
@@ -340,15 +371,16 @@ bool esp_next_fact(struct esp_plane *plane, struct esp_fact *out)
 static void describe(struct sa *sa, struct esp_sa_status *out)
 {
     uint32_t flags = atomic_load_explicit(&sa->flags, memory_order_relaxed);
+    struct volume total = volume_of(sa);
     *out = (struct esp_sa_status){
         .tunnel = sa->tunnel,
         .spi_in = sa->spi_in,
         .spi_out = sa->spi_out,
         .active_out = sa->linked_out && !(flags & (SA_OUT_WAITS | SA_OUT_ENDED | SA_DEAD)),
-        .in_packets = seen(&sa->in_packets),
-        .in_bytes = seen(&sa->in_bytes),
-        .out_packets = atomic_load_explicit(&sa->out_packets, memory_order_relaxed),
-        .out_bytes = atomic_load_explicit(&sa->out_bytes, memory_order_relaxed),
+        .in_packets = total.in_packets,
+        .in_bytes = total.in_bytes,
+        .out_packets = total.out_packets,
+        .out_bytes = total.out_bytes,
         .out_sequence = atomic_load_explicit(&sa->sequence, memory_order_relaxed),
         .in_top = seen(&sa->replay.top),
         .drop_replay = seen(&sa->drop_replay),

@@ -182,6 +182,23 @@ void spd_unlink(struct esp_plane *plane, struct sa *sa)
     sa->linked_out = false;
 }
 
+struct sa *spd_find_heir(struct esp_plane *plane, const struct sa *sa)
+{
+    const struct spd_node *first = &sa->nodes[0];
+    struct spd_node *_Atomic *head =
+        chain_of(plane, first->family, first->bits, (struct key){first->high, first->low});
+    for (struct spd_node *node = atomic_load_explicit(head, memory_order_relaxed); node;
+         node = atomic_load_explicit(&node->next, memory_order_relaxed)) {
+        const struct sa *other = node->sa;
+        uint32_t flags = atomic_load_explicit(&other->flags, memory_order_relaxed);
+        if (other != sa && other->tunnel == sa->tunnel && !(flags & (SA_OUT_ENDED | SA_DEAD)) &&
+            selector_equal(&other->remote_ts[0], &sa->remote_ts[0]) &&
+            selector_equal(&other->local_ts[0], &sa->local_ts[0]))
+            return node->sa;
+    }
+    return NULL;
+}
+
 struct sa *spd_find_older(struct esp_plane *plane, const struct sa *sa)
 {
     const struct spd_node *first = &sa->nodes[0];

@@ -161,6 +161,60 @@ static void fragments_need_opaque(void **state)
     pair_close(pair);
 }
 
+static void sum(void *context, const struct esp_sa_status *status)
+{
+    uint64_t *packets = context;
+    packets[0] += status->out_packets;
+    packets[1] += status->in_packets;
+}
+
+/* A tunnel's traffic only grows, rekey by rekey, also by what the old SA carries while it lingers;
+ * and a child for something else inherits nothing. */
+static void traffic_only_grows(void **state)
+{
+    (void)state;
+    struct pair *pair = pair_open();
+    struct esp_sa_config other = child(99, "10.0.0.1", "10.1.0.0/16[tcp]");
+    pair_child(pair, &other);
+    uint64_t sent = 0;
+    for (uint32_t n = 1; n <= 4; n++) {
+        struct esp_sa_config c = child(n, "10.0.0.1", "10.1.0.0/16[udp]");
+        struct make m = udp_to(5000);
+        if (n > 1) { /* still under way on the old one */
+            (void)send_one(pair, &m);
+            sent++;
+        }
+        pair_child(pair, &c);
+        if (n > 1) {
+            assert_int_equal(esp_remove(pair->a.plane, c.spi_in - 1, n * TIME_SECOND, TIME_SECOND),
+                             0);
+            assert_int_equal(esp_remove(pair->b.plane, c.spi_out - 1, n * TIME_SECOND, TIME_SECOND),
+                             0);
+            pair_carry(&pair->a, &pair->b);
+        }
+        assert_int_equal(send_one(pair, &m), c.spi_out);
+        pair_carry(&pair->a, &pair->b);
+        sent++;
+        uint64_t at_a[2] = {0}, at_b[2] = {0};
+        esp_walk(pair->a.plane, sum, at_a);
+        esp_walk(pair->b.plane, sum, at_b);
+        assert_int_equal(at_a[0], sent);
+        assert_int_equal(at_b[1], sent);
+        esp_tick(pair->a.plane, (n + 1) * TIME_SECOND);
+        esp_tick(pair->b.plane, (n + 1) * TIME_SECOND);
+        memset(at_a, 0, sizeof(at_a));
+        memset(at_b, 0, sizeof(at_b));
+        esp_walk(pair->a.plane, sum, at_a);
+        esp_walk(pair->b.plane, sum, at_b);
+        assert_int_equal(at_a[0], sent);
+        assert_int_equal(at_b[1], sent);
+    }
+    struct sa *sa = sad_find(pair->a.plane, other.spi_in);
+    assert_non_null(sa);
+    assert_int_equal(sa->carried.out_packets, 0);
+    pair_close(pair);
+}
+
 static int init(void **state)
 {
     (void)state;
@@ -170,10 +224,9 @@ static int init(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_narrower_one_carries),
-        cmocka_unit_test(the_receiver_looks_too),
-        cmocka_unit_test(icmp_goes_by_type_and_code),
-        cmocka_unit_test(fragments_need_opaque),
+        cmocka_unit_test(the_narrower_one_carries),   cmocka_unit_test(the_receiver_looks_too),
+        cmocka_unit_test(icmp_goes_by_type_and_code), cmocka_unit_test(fragments_need_opaque),
+        cmocka_unit_test(traffic_only_grows),
     };
     return cmocka_run_group_tests(tests, init, NULL);
 }

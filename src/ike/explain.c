@@ -176,6 +176,11 @@ const char *explain_timeout(struct ike_engine *e, const struct sa *sa)
     endpoint_print(&sa->path.remote, where);
     if (sa->handshake && sa->handshake->early_error)
         return explain_notify(e, sa, sa->handshake->early_error);
+    if (sa->handshake && sa->handshake->closed_port)
+        return explain(e,
+                       "nobody listens at %s: its host answers that this UDP port is closed; check "
+                       "that the gateway runs there, and the address and port",
+                       where);
     if (sa->state == IKE_STATE_INIT_SENT)
         return explain(e,
                        "%s did not answer within 60 s; check the address, that the gateway runs, "

@@ -167,6 +167,12 @@ struct ike_fact {
 };
 void ike_fact(struct ike_engine *engine, time_us now, const struct ike_fact *fact);
 
+/* ICMP says that nobody listens there, and quotes the beginning of our datagram. It is believed
+ * only when it quotes the SPI of an attempt of ours, and even then ends it only after some seconds
+ * of further tries (RFC 7296 2.21.4). */
+void ike_unreachable(struct ike_engine *engine, time_us now, const struct endpoint *remote,
+                     struct bytes quoted);
+
 void ike_tick(struct ike_engine *engine, time_us now);
 time_us ike_deadline(const struct ike_engine *engine); /* TIME_NEVER when nothing is planned */
 

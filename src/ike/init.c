@@ -210,6 +210,8 @@ int init_response(struct ike_engine *e, struct sa *sa, const struct input *in)
     }
     struct handshake *h = sa->handshake;
     h->early_error = 0;
+    h->closed_port = false;
+    h->early_end = 0;
     puzzle_free(h);
     h->response = response;
     e->done = window_close(e, sa);

@@ -42,7 +42,8 @@ enum {
 #define RETRANSMIT_FIRST (TIME_SECOND / 2)
 #define RETRANSMIT_CAP   (10 * TIME_SECOND)
 #define RETRANSMIT_TOTAL (60 * TIME_SECOND)
-#define ERROR_GRACE      (3 * TIME_SECOND)  /* after an unauthenticated error */
+#define ERROR_GRACE      (3 * TIME_SECOND) /* after an unauthenticated error */
+#define CLOSED_GRACE     (8 * TIME_SECOND) /* after ICMP: a gateway that restarts is back by then */
 #define ASK_LIFE         (30 * TIME_SECOND) /* the keys process must answer in this time */
 #define COOKIE_LIFE      (60 * TIME_SECOND) /* a secret makes cookies so long, and judges twice */
 #define LINGER           (30 * TIME_SECOND) /* a dead SA still repeats its last answer */
@@ -102,7 +103,8 @@ struct handshake {
     struct ip shown;      /* has shown that it receives, once IKE_AUTH is here */
     uint16_t group;       /* whose public value our request carries */
     uint16_t early_error; /* an unauthenticated notify: an explanation, not a fact */
-    time_us early_end;    /* how long we wait for a better answer after it */
+    bool closed_port;     /* ICMP says so: the same */
+    time_us early_end;    /* how long we wait for a better answer; 0 = nothing was heard */
     uint8_t method, peer_method;
     uint8_t scheme;      /* enum sign_scheme */
     uint8_t peer_scheme; /* what the peer signed with */

@@ -109,7 +109,24 @@ static time_us out_end(const struct sa *sa)
 {
     time_us end = sa->out.first_sent + RETRANSMIT_TOTAL;
     const struct handshake *h = sa->handshake;
-    return h && h->early_error && h->early_end < end ? h->early_end : end;
+    return h && h->early_end && h->early_end < end ? h->early_end : end;
+}
+
+void ike_unreachable(struct ike_engine *e, time_us now, const struct endpoint *remote,
+                     struct bytes quoted)
+{
+    struct reader r = reader_of_bytes(quoted);
+    uint64_t spi = reader_u64(&r);
+    engine_begin(e, now);
+    struct sa *sa = r.bad ? NULL : map_get(&e->sas, spi);
+    struct handshake *h = sa && sa->initiator ? sa->handshake : NULL;
+    if (h && !h->early_end && sa->out.request && endpoint_equal(&sa->path.remote, remote)) {
+        h->closed_port = true;
+        h->early_end = e->now + CLOSED_GRACE;
+        if (sa->timer_out.deadline > h->early_end)
+            sa_arm(e, &sa->timer_out, h->early_end);
+    }
+    engine_end(e);
 }
 
 static void repeat(struct ike_engine *e, struct sa *sa)

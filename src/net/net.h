@@ -53,6 +53,13 @@ void net_raw_close(struct net_raw_group *group);
  * ERR_AGAIN: the kernel may hand over several at once, and poll() does not know of the rest. */
 int net_receive(int fd, uint8_t *buffer, size_t cap, size_t *len, struct endpoint *local,
                 struct endpoint *remote, uint32_t *interface) MUST_USE;
+/* From now on the socket keeps what ICMP says of its datagrams; poll() shows an error then. */
+int net_hear_unreachable(int fd, uint8_t family) MUST_USE;
+/* One of those: 0 when a port was closed, with where we had sent to and as much of our datagram as
+ * the report quotes; ERR_UNSUPPORTED for another report; ERR_AGAIN when there is none. Anybody can
+ * forge one. */
+int net_unreachable(int fd, uint8_t *buffer, size_t cap, size_t *len,
+                    struct endpoint *remote) MUST_USE;
 int net_send(int fd, struct bytes a, struct bytes b, const struct endpoint *local,
              const struct endpoint *remote) MUST_USE;
 

@@ -112,7 +112,8 @@ static pid_t make_keys(struct monitor *m, const struct ends *ends, bool again)
                                      .ike_fd = ends->keys_ike,
                                      .read_again = again};
     int keep[] = {args.monitor_fd, args.ike_fd};
-    pid_t pid = run_spawn(ROLE_KEYS, keep, ARRAY_LEN(keep), keys_process, &args);
+    pid_t pid =
+        run_spawn(ROLE_KEYS, m->conf->tunnel.name, keep, ARRAY_LEN(keep), keys_process, &args);
     forget_secrets(m->conf);
     return pid;
 }
@@ -127,7 +128,7 @@ static pid_t make_ike(struct monitor *m, const struct ends *ends)
                                     .sockets = &m->sockets};
     int keep[3 + 2 * RUN_GROUPS] = {args.monitor_fd, args.keys_fd, args.esp_fd};
     size_t count = 3 + keep_sockets(&m->sockets, false, 0, keep + 3);
-    return run_spawn(ROLE_IKE, keep, count, ike_process, &args);
+    return run_spawn(ROLE_IKE, m->conf->tunnel.name, keep, count, ike_process, &args);
 }
 
 static size_t keep_esp(const struct monitor *m, const struct esp_process_args *args, int *keep)
@@ -156,7 +157,7 @@ static pid_t make_esp(struct monitor *m, const struct ends *ends)
                                     .tun = &m->tun,
                                     .sockets = &m->sockets};
     size_t count = keep_esp(m, &args, keep);
-    return run_spawn(ROLE_ESP, keep, count, esp_process, &args);
+    return run_spawn(ROLE_ESP, m->conf->tunnel.name, keep, count, esp_process, &args);
 }
 
 static int make(struct monitor *m, enum run_role role, const struct ends *ends, bool again)

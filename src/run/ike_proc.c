@@ -105,6 +105,35 @@ static void read_socket(struct ike_process *p, size_t group, unsigned port)
     }
 }
 
+/* Of a client's socket only: a gateway sends to whoever asks, and hears of closed ports all day. */
+static void read_errors(struct ike_process *p, size_t group, unsigned port)
+{
+    int result;
+    for (unsigned i = 0; i < BATCH; i++) {
+        struct endpoint remote;
+        size_t len;
+        result = net_unreachable(socket_of(p, group, port), p->datagram, sizeof(p->datagram), &len,
+                                 &remote);
+        if (result == ERR_AGAIN)
+            return;
+        struct reader r = reader_of(p->datagram, len);
+        if (result == 0 && (port == IKE_PORT_500 || reader_u32(&r) == 0)) {
+            ike_unreachable(p->pump.engine, run_now(), &remote, reader_rest(&r));
+            pump_drain(&p->pump);
+        }
+    }
+}
+
+static void hear_errors(const struct ike_process *p)
+{
+    const struct run_sockets *s = p->args->sockets;
+    for (size_t g = 0; g < s->count && !p->args->conf->gateway; g++)
+        for (unsigned port = IKE_PORT_500; port <= IKE_PORT_NATT; port++)
+            if (socket_of(p, g, port) >= 0 &&
+                net_hear_unreachable(socket_of(p, g, port), s->ip[g].family) < 0)
+                log_debug("ICMP cannot be heard: a closed port will look like silence");
+}
+
 static void read_keys(struct ike_process *p)
 {
     int result;
@@ -170,7 +199,9 @@ static void dispatch(struct ike_process *p, const struct epoll_event *event)
         read_keys(p);
     else if (what == FROM_ESP)
         pump_read_esp(&p->pump);
-    else if (what >= FROM_SOCKETS)
+    if (what >= FROM_SOCKETS && (event->events & EPOLLERR))
+        read_errors(p, (what - FROM_SOCKETS) / 2, (what - FROM_SOCKETS) % 2);
+    if (what >= FROM_SOCKETS)
         read_socket(p, (what - FROM_SOCKETS) / 2, (what - FROM_SOCKETS) % 2);
 }
 
@@ -302,6 +333,7 @@ int ike_process(void *context)
         return run_fault(args->monitor_fd, RUN_EXIT_FAILED,
                          "the tunnels do not fit into memory: set max-tunnels lower");
     watch_all(&p);
+    hear_errors(&p);
     if (sandbox_drop(ROLE_IKE, args->conf->uid_base + ROLE_IKE, 64, why) ||
         sandbox_filter(ROLE_IKE, why))
         return run_fault(args->monitor_fd, RUN_EXIT_FAILED, "%s", why);

@@ -42,12 +42,16 @@ struct run_sockets {
 time_us run_now(void);
 int64_t run_wall_clock(void *context); /* seconds since 1970 */
 
+/* ---- title.c */
+void run_title(const char *role, const char *name);
+
 /* ---- spawn */
 
 /* Forks; in the child closes all descriptors but 0-2 and `keep`, ignores the signals that are for
- * the monitor, and returns body(args) as its exit status. -1 when fork fails. */
-pid_t run_spawn(enum run_role role, const int *keep, size_t keep_count, int (*body)(void *),
-                void *args);
+ * the monitor, and returns body(args) as its exit status. -1 when fork fails. `name` is the
+ * instance's, for ps. */
+pid_t run_spawn(enum run_role role, const char *name, const int *keep, size_t keep_count,
+                int (*body)(void *), void *args);
 /* Tells the monitor why this process cannot start; returns the exit status to end with. */
 int run_fault(int monitor_fd, int exit_code, const char *format, ...) PRINTF_LIKE(3, 4);
 

@@ -19,6 +19,9 @@
 
 #include "conf/conf.h"
 
+/* The memory of the command line, which children write their title over. Call it first. */
+void run_title_room(int argc, char **argv);
+
 /* Runs a gateway or a client tunnel until told to stop; takes conf. ready_fd: written one octet
  * when the control socket answers (-1 = none). Returns the program's exit code. */
 int run_monitor(struct conf *conf, int ready_fd);

@@ -74,8 +74,8 @@ static void settle(enum run_role role, const int *keep, size_t keep_count)
     log_set_name(run_role_name(role));
 }
 
-pid_t run_spawn(enum run_role role, const int *keep, size_t keep_count, int (*body)(void *),
-                void *args)
+pid_t run_spawn(enum run_role role, const char *name, const int *keep, size_t keep_count,
+                int (*body)(void *), void *args)
 {
     pid_t parent = getpid();
     pid_t pid = fork();
@@ -84,6 +84,7 @@ pid_t run_spawn(enum run_role role, const int *keep, size_t keep_count, int (*bo
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     if (getppid() != parent)
         _exit(RUN_EXIT_FAILED);
+    run_title(run_role_name(role), name);
     settle(role, keep, keep_count);
     _exit(body(args));
 }

@@ -146,6 +146,13 @@ up 'gateway with another name' 4 'server\.example\.org|other\.example\.org|ident
 client_conf bad "${cert[@]}" remote=192.0.2.99
 at bad ip neigh add 192.0.2.99 lladdr 02:00:00:00:00:99 dev eth0
 up 'a peer that never answers' 5 '192\.0\.2\.99'
+client_conf bad "${cert[@]}" remote=192.0.2.3
+started=$SECONDS
+up 'a host where nobody listens' 5 'closed|listens'
+[ $((SECONDS - started)) -le 20 ] && pass 'a closed port is told in time' ||
+    fail 'a closed port is told in time' "after $((SECONDS - started)) s"
+is 'each process has a title' "$(pgrep -P "${SPAWN_PID[server]}" -a | cut -d' ' -f2-3 | sort | paste -sd,)" \
+    'shrike: esp,shrike: ike,shrike: keys'
 client_conf bad "${cert[@]}" remote=no-such-host.invalid
 up 'a name without an address' '5 6 1' 'no-such-host\.invalid'
 

@@ -485,6 +485,68 @@ static int init(void **state)
     return crypto_init();
 }
 
+static void unreachable(struct pair *p, uint64_t spi, const char *from)
+{
+    struct endpoint remote;
+    uint8_t quoted[8];
+    struct writer w = writer_of(quoted, sizeof(quoted));
+    writer_u64(&w, spi);
+    assert_true(endpoint_parse(from, 500, &remote));
+    ike_unreachable(p->side[0].engine, p->now, &remote, writer_view(&w));
+    pair_drain(p, 0);
+}
+
+/* ICMP for another SPI or another address changes nothing; for ours it shortens the attempt, which
+ * still goes on for a while. A real answer is worth more. */
+static void a_closed_port_is_a_hint(void **state)
+{
+    (void)state;
+    for (int late = 0; late < 2; late++) {
+        struct pair *p = pair_make();
+        pair_start(p);
+        struct packet request = p->wire[0];
+        uint64_t spi = 0;
+        for (int i = 0; i < 8; i++)
+            spi = spi << 8 | request.octets[i];
+        p->queued = 0;
+        unreachable(p, spi + 1, "192.0.2.2:500");
+        unreachable(p, spi, "192.0.2.3:500");
+        unreachable(p, spi, "192.0.2.2:501");
+        struct ike_engine *e = p->side[0].engine;
+        const struct sa *sa = map_get(&e->sas, spi);
+        assert_int_equal(sa->handshake->early_end, 0);
+        unreachable(p, spi, "192.0.2.2:500");
+        time_us end = p->now + CLOSED_GRACE;
+        assert_int_equal(sa->handshake->early_end, end);
+        size_t asked = 0;
+        while (p->now < end - 1) {
+            p->now = ike_deadline(e) < end - 1 ? ike_deadline(e) : end - 1;
+            unreachable(p, spi, "192.0.2.2:500"); /* again and again: no longer, no shorter */
+            ike_tick(e, p->now);
+            pair_drain(p, 0);
+            asked += p->queued;
+            if (!late || p->now < end - 1)
+                p->queued = 0;
+        }
+        assert_true(asked >= 3);
+        assert_null(pair_event(&p->side[0], IKE_EVENT_FAILED));
+        if (late) { /* the gateway is there after all */
+            p->wire[0] = request;
+            p->queued = 1;
+            pair_sleep(p, 10 * TIME_SECOND);
+            assert_non_null(pair_event(&p->side[0], IKE_EVENT_ESTABLISHED));
+        } else {
+            ike_tick(e, p->now = end);
+            pair_drain(p, 0);
+            const struct ike_event *failed = pair_event(&p->side[0], IKE_EVENT_FAILED);
+            assert_non_null(failed);
+            assert_int_equal(failed->err, ERR_TIMEOUT);
+            assert_non_null(strstr(failed->text, "closed"));
+        }
+        pair_finish(p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -506,6 +568,7 @@ int main(void)
         cmocka_unit_test(groups_at_rekey),
         cmocka_unit_test(lost_child_is_made_anew),
         cmocka_unit_test(refusals),
+        cmocka_unit_test(a_closed_port_is_a_hint),
         cmocka_unit_test(the_last_child_takes_the_tunnel_along),
         cmocka_unit_test(all_at_once),
         cmocka_unit_test(keepalives_behind_nat),

@@ -58,7 +58,7 @@ static int start(void **state)
     struct keys_process_args args = {
         .conf = keys.conf, .monitor_fd = to_monitor[1], .ike_fd = to_ike[1]};
     int keep[] = {to_monitor[1], to_ike[1]};
-    keys.pid = run_spawn(ROLE_KEYS, keep, 2, keys_process, &args);
+    keys.pid = run_spawn(ROLE_KEYS, "test", keep, 2, keys_process, &args);
     keys.monitor_fd = to_monitor[0];
     keys.ike_fd = to_ike[0];
     close(to_monitor[1]);

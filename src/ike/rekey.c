@@ -15,6 +15,27 @@ static void let_former_go(struct ike_engine *e, struct tunnel *t)
         sa_linger(e, former);
 }
 
+/* What does not change by rekeying. */
+static void inherit(struct sa *to, const struct sa *from)
+{
+    to->path = from->path;
+    to->nat_local = from->nat_local;
+    to->nat_remote = from->nat_remote;
+    to->nat_peer_aware = from->nat_peer_aware;
+    to->udp = from->udp;
+    to->childless_at = from->childless_at;
+}
+
+/* Where the peer is, that SA knows on which it was heard last: it may have moved while the rekey
+ * was out. */
+static void take_over_path(struct ike_engine *e, const struct sa *old, struct sa *successor)
+{
+    if (old->last_heard >= successor->last_heard)
+        inherit(successor, old);
+    else if (!endpoint_equal(&old->path.remote, &successor->path.remote))
+        queue_move(e, successor);
+}
+
 void rekey_adopt(struct ike_engine *e, struct sa *old, struct sa *successor)
 {
     struct tunnel *t = old->tunnel;
@@ -24,6 +45,7 @@ void rekey_adopt(struct ike_engine *e, struct sa *old, struct sa *successor)
     old->tunnel = NULL;
     t->sa = successor;
     t->rekeys_ike++;
+    take_over_path(e, old, successor);
     while (old->children)
         child_move(old->children, successor);
     task_move(e, old, successor);
@@ -37,17 +59,6 @@ void rekey_adopt(struct ike_engine *e, struct sa *old, struct sa *successor)
     old->expire_at = e->now + REKEYED_LIFE;
     sa_plan_duty(e, old);
     queue_event(e, IKE_EVENT_REKEYED_IKE, t, &successor->path, 0, NULL);
-}
-
-/* What does not change by rekeying. */
-static void inherit(struct sa *to, const struct sa *from)
-{
-    to->path = from->path;
-    to->nat_local = from->nat_local;
-    to->nat_remote = from->nat_remote;
-    to->nat_peer_aware = from->nat_peer_aware;
-    to->udp = from->udp;
-    to->childless_at = from->childless_at;
 }
 
 static int make_keys(struct ike_engine *e, const struct sa *old, struct sa *made,

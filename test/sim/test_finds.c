@@ -100,10 +100,45 @@ static void test_error_at_the_end(void **state)
     pair_end(&p);
 }
 
+/* The NAT box takes another port while the gateway rekeys the IKE SA: its answer comes from there.
+ */
+static enum sim_fate other_port(struct sim *sim, struct sim_datagram *d)
+{
+    struct sim_host *client = sim->hosts[0];
+    if (d->sender != client || d->octets[18] != EXCHANGE_CREATE_CHILD_SA)
+        return SIM_PASS;
+    client->nat_shift = 21000;
+    d->from.port = 4500 + 21000;
+    sim->filter = NULL;
+    return SIM_PASS;
+}
+
+static void test_move_during_rekey(void **state)
+{
+    (void)state;
+    struct pair p = pair_make();
+    struct sim_view view;
+    assert_true(ip_parse("198.51.100.7", &p.client->nat_ip));
+    p.client->nat_shift = 20000;
+    pair_up(&p);
+    p.sim->filter = other_port;
+    assert_int_equal(sim_command(p.gateway, IKE_REKEY_IKE, 0), 0);
+    sim_run(p.sim, 2 * TIME_SECOND);
+    assert_int_equal(sim_events(p.gateway, IKE_EVENT_REKEYED_IKE), 1);
+    sim_view(p.gateway, &view);
+    assert_int_equal(view.last.path.remote.port, 4500 + 21000);
+    assert_int_equal(p.gateway->esp_path.remote.port, 4500 + 21000);
+    assert_int_equal(sim_command(p.gateway, IKE_REKEY_CHILD, 0), 0);
+    sim_run(p.sim, 2 * TIME_SECOND);
+    assert_int_equal(sim_events(p.client, IKE_EVENT_REKEYED_CHILD), 1);
+    sim_check_pair(p.sim, p.client, p.gateway);
+    pair_end(&p);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rekey_before_answer),
-                                       cmocka_unit_test(test_delete_before_answer),
-                                       cmocka_unit_test(test_error_at_the_end)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rekey_before_answer), cmocka_unit_test(test_delete_before_answer),
+        cmocka_unit_test(test_error_at_the_end), cmocka_unit_test(test_move_during_rekey)};
     return cmocka_run_group_tests(tests, pair_group_start, pair_group_end);
 }

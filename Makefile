@@ -116,9 +116,10 @@ SIM_ARCHIVES := $(call archives,ike store $(BELOW_ike))
 $(B)/test/sim/test_%: $(B)/test/sim/test_%.o $(SIM_HARNESS) $(SIM_ARCHIVES)
 	$(Q)$(CC) $(SANFLAGS) $(LINKHARD) $(filter %.o,$^) -Wl,--start-group $(SIM_ARCHIVES) -Wl,--end-group -lcmocka $(LIBS) -o $@
 # test/sim/worlds: random worlds, one a seed (doc/simulation.md).
+comma  := ,
 WORLDS := $(B)/test/sim/worlds/worlds
 $(WORLDS): $(patsubst %.c,$(B)/%.o,$(wildcard test/sim/worlds/*.c)) $(SIM_HARNESS) $(SIM_ARCHIVES)
-	$(Q)$(CC) $(SANFLAGS) $(LINKHARD) -Wl,--wrap=getrandom $(filter %.o,$^) -Wl,--start-group $(SIM_ARCHIVES) -Wl,--end-group -lcmocka $(LIBS) -o $@
+	$(Q)$(CC) $(SANFLAGS) $(LINKHARD) $(patsubst %,-Wl$(comma)--wrap=%,getrandom kex_create kex_alg kex_public kex_derive kex_free) $(filter %.o,$^) -Wl,--start-group $(SIM_ARCHIVES) -Wl,--end-group -lcmocka $(LIBS) -o $@
 SEEDS ?= 2000
 SCENARIO_SEEDS ?= 300
 sim: $(SIM_TESTS) $(WORLDS)

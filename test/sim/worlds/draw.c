@@ -184,13 +184,13 @@ static void nat(struct world *w, unsigned n)
     nat->keeps_ports = chance(w, 50);
 }
 
-/* Most worlds are small: two hosts find most of what there is to find, and a thousand of them take
- * a second. */
+/* Most worlds are small: two hosts find most of what there is to find, and hundreds of them take a
+ * second. */
 static unsigned clients(struct world *w)
 {
-    if (chance(w, 70))
+    if (w->small)
         return 1;
-    return chance(w, 85) ? 2 + dice(w, 2) : 4 + dice(w, CLIENTS - 3);
+    return chance(w, 80) ? 2 + dice(w, 2) : 4 + dice(w, CLIENTS - 3);
 }
 
 void draw(struct world *w)
@@ -205,7 +205,7 @@ void draw(struct world *w)
     if (w->family == 4)
         for (unsigned i = 0, n = dice(w, NATS + 1); i < n; i++)
             nat(w, i);
-    for (unsigned i = 0, n = chance(w, 85) ? 1 : 2; i < n; i++)
+    for (unsigned i = 0, n = w->small || chance(w, 80) ? 1 : 2; i < n; i++)
         gateway(w, i);
     for (unsigned i = 0, n = clients(w); i < n; i++)
         client(w, i);

@@ -10,7 +10,7 @@ enum { DOUBT = 115 };
 static void run_blows(struct world *w, uint64_t skip)
 {
     uint64_t fate = sim_random(&w->dice), after;
-    unsigned count = 10 + dice(w, BLOWS_MAX - 9);
+    unsigned count = 10 + dice(w, (w->small ? BLOWS_MAX / 2 : BLOWS_MAX) - 9);
     for (unsigned i = 0; i < count; i++) {
         after = w->dice = fate + i * UINT64_C(0x9e3779b97f4a7c15);
         if (!(skip >> i & 1))
@@ -109,6 +109,8 @@ uint64_t world_run(uint64_t seed, uint64_t skip, struct tally *tally)
     w->dice = seed ^ 0x776f726c64;
     w->sim = sim_create(seed, &sim_good_link);
     w->sim->world = w;
+    w->small = seed % 8 != 0;
+    toy_kex(seed % 8 > 1);
     w->sim->carry = net_carry;
     w->sim->hosts_move = w->sim->packets_may_be_lost = true;
     w->sim->on_event = on_event;

@@ -10,6 +10,7 @@
  *   judge     what must hold at the end, and all the time
  *   tell      the trace
  *   dull      a random source for the crypto library that is the same in every process
+ *   toy       a cheap key exchange
  *   life      the life of a world, from its beginning to the judgement
  *   replay    a seed that failed, again, and with fewer blows
  *   main      seeds over processes
@@ -73,6 +74,7 @@ struct world {
     struct member members[SIM_HOSTS]; /* as sim->hosts */
     size_t gateway_count, member_count;
     uint8_t family; /* outside */
+    bool small;     /* one gateway, one client, fewer blows: seven of eight seeds */
     bool certs, short_lives;
     bool creates; /* somebody asked for a further child, or the data plane told nonsense */
     unsigned dice_of_suites;
@@ -166,6 +168,9 @@ void hostile_blow(struct world *w);
 struct watch *watch_create(void);
 void watch_free(struct watch *watch);
 void watch_sent(struct world *w, const struct sim_datagram *datagram);
+
+/* ---- toy */
+void toy_kex(bool use);
 
 /* ---- judge */
 void judge_always(struct world *w); /* after every blow */

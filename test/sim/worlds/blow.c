@@ -81,6 +81,8 @@ static void start_now(struct sim *sim, void *data)
     if (m->host->engine)
         return;
     tell(sim->world, "%s: starts", m->host->name);
+    if (chance(sim->world, 50))
+        draw_again(sim->world, m);
     sim_start(m->host);
     if (m->wanted)
         dial(sim->world, m, 0);

@@ -97,6 +97,24 @@ struct ip draw_address(struct world *w)
     return ip;
 }
 
+/* What clients reach; they ask for everything and are given this. */
+static void networks(struct conf_tunnel *c)
+{
+    static const char *const texts[] = {"10.200.0.0/24", "10.201.0.0/16", "fd00:200::/64"};
+    struct prefix prefix;
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        assert_true(prefix_parse(texts[i], &prefix));
+        c->local_ts[i] = selector_from_prefix(&prefix);
+    }
+    c->local_ts_count = ARRAY_LEN(texts);
+}
+
+void draw_again(struct world *w, struct member *m)
+{
+    timing(w, &m->host->conf);
+    proposals(w, m->host);
+}
+
 static void gateway(struct world *w, unsigned n)
 {
     static const char *const pools[] = {"10.99.0.0/24", "10.98.0.0/24"};
@@ -112,6 +130,8 @@ static void gateway(struct world *w, unsigned n)
     host->conf.handshakes = chance(w, 50) ? dice(w, 12) : 0;
     host->conf.ban = chance(w, 50) ? dice(w, 60) : 0;
     credentials(w, host, true);
+    if (w->narrow)
+        networks(&host->conf);
     assert_true(prefix_parse(pools[n], &pool[0]) && prefix_parse(pools6[n], &pool[1]));
     host->book = lease_book_create(pool, 2, 200, &host->random);
     assert_non_null(host->book);
@@ -199,6 +219,7 @@ void draw(struct world *w)
     w->family = chance(w, 75) ? 4 : 6;
     w->certs = chance(w, 15);
     w->short_lives = chance(w, 40);
+    w->narrow = chance(w, 50);
     w->dice_of_suites = dice(w, 10);
     w->corrupt = chance(w, 40) ? dice(w, 120) : 0;
     w->blows = (uint32_t)sim_random(&w->dice) | (uint32_t)sim_random(&w->dice);

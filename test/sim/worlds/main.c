@@ -4,6 +4,7 @@
  * SIM_SHRINK=1       and: find out which blows are not needed for it to fail
  * SIM_FIRST=n        begin with the n-th seed instead of the first
  * SIM_JOBS=n         processes
+ * SIM_SECONDS=n      begin no world after that time
  */
 #include <errno.h>
 #include <signal.h>
@@ -18,6 +19,7 @@ enum { JOBS = 64, SHOWN = 3, PATIENCE = 120 };
 
 struct slot {                 /* of one process, seen by the parent */
     uint64_t next, end, step; /* indexes of seeds */
+    double stop;
     struct tally tally;
 };
 
@@ -41,12 +43,20 @@ static int prepare(void)
     return 0;
 }
 
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
 static void work(struct slot *slot)
 {
     if (prepare() < 0)
         _exit(2);
-    for (; slot->next < slot->end; slot->next += slot->step) {
+    for (; slot->next < slot->end && seconds() < slot->stop; slot->next += slot->step) {
         alarm(PATIENCE); /* a world that hangs has failed */
+        slot->tally.worlds++;
         (void)world_run(nth_seed(slot->next), 0, &slot->tally);
     }
     fflush(stdout);
@@ -87,14 +97,7 @@ static bool reap(struct slot *slots, pid_t *pids, size_t jobs, unsigned *failed)
     return pid > 0 || errno == EINTR;
 }
 
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static void print_tally(const struct slot *slots, size_t jobs)
+static uint64_t print_tally(const struct slot *slots, size_t jobs)
 {
     struct tally sum = {0};
     for (size_t i = 0; i < jobs; i++) {
@@ -107,6 +110,7 @@ static void print_tally(const struct slot *slots, size_t jobs)
     TALLY_LIST(X)
 #undef X
     printf("\n");
+    return sum.worlds;
 }
 
 static unsigned run_many(uint64_t first, uint64_t count)
@@ -122,6 +126,7 @@ static unsigned run_many(uint64_t first, uint64_t count)
         return 1;
     for (size_t i = 0; i < jobs; i++) {
         slots[i] = (struct slot){.next = first + i, .end = first + count, .step = jobs};
+        slots[i].stop = begun + (double)number("SIM_SECONDS", 1000000);
         pids[i] = spawn(&slots[i]);
     }
     for (bool busy = true; busy;) {
@@ -132,7 +137,7 @@ static unsigned run_many(uint64_t first, uint64_t count)
             busy |= pids[i] != 0;
     }
     double took = seconds() - begun;
-    print_tally(slots, jobs);
+    count = print_tally(slots, jobs);
     printf("note: worlds: %llu seeds from number %llu, %u failed, %.1f s, %.0f seeds/s\n",
            (unsigned long long)count, (unsigned long long)first, failed, took,
            (double)count / took);

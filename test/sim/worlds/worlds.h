@@ -75,7 +75,7 @@ struct world {
     size_t gateway_count, member_count;
     uint8_t family; /* outside */
     bool small;     /* one gateway, one client, fewer blows: seven of eight seeds */
-    bool certs, short_lives;
+    bool certs, short_lives, narrow; /* narrow: gateways let in to their own networks only */
     bool creates; /* somebody asked for a further child, or the data plane told nonsense */
     unsigned dice_of_suites;
     struct nat nats[NATS];
@@ -94,6 +94,7 @@ struct world {
 
 /* What all worlds of a process went through, so that a run says what it has covered. */
 #define TALLY_LIST(X)                                                                              \
+    X(worlds)                                                                                      \
     X(established)                                                                                 \
     X(failed)                                                                                      \
     X(down)                                                                                        \
@@ -139,7 +140,8 @@ enum { BLOWS_MAX = 60 };
 
 /* ---- draw */
 void draw(struct world *w);
-struct ip draw_address(struct world *w); /* another one, of a host without NAT */
+void draw_again(struct world *w, struct member *m); /* another configuration, at a restart */
+struct ip draw_address(struct world *w);            /* another one, of a host without NAT */
 uint8_t draw_networks(struct sim_host *host, const struct identity *peer, struct selector *out);
 void draw_credentials(void); /* once per process, and the same in every one */
 

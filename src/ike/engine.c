@@ -10,6 +10,7 @@ void engine_begin(struct ike_engine *e, time_us now)
     queue_begin_call(e);
     if (now > e->now)
         e->now = now;
+    e->notify_len = 0;
 }
 
 void engine_end(struct ike_engine *e)

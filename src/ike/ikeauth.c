@@ -17,6 +17,7 @@ static struct bytes nonce_of(const struct sa *sa, bool initiators)
 static void established(struct ike_engine *e, struct sa *sa)
 {
     sa_established(e, sa);
+    sa->auth_fresh = !sa->initiator;
     handshake_free(e, sa);
 }
 

@@ -142,10 +142,13 @@ static bool deletes_children(const struct wire_chain *chain)
     return false;
 }
 
-static bool is_fatal(uint16_t notify)
+/* An initiator that could not accept our IKE_AUTH answer says so in its next request, and that ends
+ * the SA without a Delete (RFC 7296 2.21.2). Later only what cannot be read does (2.21.3). */
+static bool is_fatal(const struct sa *sa, uint16_t notify)
 {
-    return notify == NOTIFY_AUTHENTICATION_FAILED || notify == NOTIFY_INVALID_SYNTAX ||
-           notify == NOTIFY_UNSUPPORTED_CRITICAL_PAYLOAD;
+    return notify == NOTIFY_INVALID_SYNTAX ||
+           (sa->auth_fresh && (notify == NOTIFY_AUTHENTICATION_FAILED ||
+                               notify == NOTIFY_UNSUPPORTED_CRITICAL_PAYLOAD));
 }
 
 int info_request(struct ike_engine *e, struct sa *sa, const struct input *in)
@@ -171,7 +174,7 @@ int info_request(struct ike_engine *e, struct sa *sa, const struct input *in)
             delete_children(e, sa, &d, gone, &count);
     }
     stray_heard(e, sa, in->inner);
-    if (!sa->peer_deleted && wire_notify_error(in->inner, &n) && is_fatal(n.type))
+    if (!sa->peer_deleted && wire_notify_error(in->inner, &n) && is_fatal(sa, n.type))
         ike_refused(e, sa, n.type);
     sk_begin(e, &e->reply);
     if (count > 0 && !sa->peer_deleted)

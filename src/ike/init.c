@@ -232,7 +232,7 @@ static void reply_plain(struct ike_engine *e, const struct input *in, uint16_t n
                                  .spi_r = in->header.spi_r,
                                  .version = 0x20,
                                  .exchange = in->header.exchange,
-                                 .flags = FLAG_RESPONSE,
+                                 .flags = FLAG_RESPONSE | (~in->header.flags & FLAG_INITIATOR),
                                  .message_id = in->header.message_id};
     wire_begin(&b, buffer, sizeof(buffer), &header);
     wire_put_notify(&b, notify, data);

@@ -28,7 +28,7 @@ void attempt_refused(struct ike_engine *e, struct sa *sa, int err, uint16_t noti
                      const char *text)
 {
     sk_begin(e, &e->reply);
-    wire_put_notify(&e->reply, notify, (struct bytes){0});
+    wire_put_notify(&e->reply, notify, (struct bytes){e->notify_data, e->notify_len});
     struct message *m = sk_seal(e, sa, EXCHANGE_IKE_AUTH, true, sa->next_in, &e->reply);
     if (m)
         window_answer(e, sa, m, &sa->path);
@@ -79,14 +79,16 @@ static void answer(struct ike_engine *e, struct sa *sa, const struct input *in, 
     }
 }
 
-/* 0 and the chain inside, or a notify. */
+/* 0 and the chain inside, or a notify. What stands before SK is covered by the same check value,
+ * and the same rules (RFC 7296 2.5). */
 static int read_inside(struct ike_engine *e, struct input *in, const struct rule *rule)
 {
-    e->notify_len = 0;
     if (wire_walk(in->inner_first, in->inner_octets, &e->inner_chain) < 0)
         return NOTIFY_INVALID_SYNTAX;
     in->inner = &e->inner_chain;
-    const struct wire_payload_view *unknown = wire_unknown_critical(in->inner);
+    const struct wire_payload_view *unknown = wire_unknown_critical(in->outer);
+    if (!unknown)
+        unknown = wire_unknown_critical(in->inner);
     if (unknown) {
         e->notify_data[0] = unknown->type;
         e->notify_len = 1;
@@ -142,6 +144,7 @@ static void request(struct ike_engine *e, struct sa *sa, struct input *in, const
         result = rule->run(e, sa, in);
     if (result == LATER || sa->buried)
         return;
+    sa->auth_fresh = false;
     if (result < 0)
         result = result == ERR_SYNTAX ? NOTIFY_INVALID_SYNTAX : NOTIFY_TEMPORARY_FAILURE;
     answer(e, sa, in, result);
@@ -155,11 +158,29 @@ static void broken_answer(struct ike_engine *e, struct sa *sa, int notify)
                        "the gateway's answer cannot be read; its log may say more");
         return;
     }
+    if (sa->tunnel && sa->tunnel->sa == sa && sa->state == IKE_STATE_ESTABLISHED)
+        tunnel_close(e, sa->tunnel, ERR_SYNTAX, (uint16_t)notify,
+                     "the peer sent an answer that cannot be read");
+    else
+        sa_bury(e, sa);
+    rekey_drop_rival(e, sa);
+}
+
+/* The peer could not read our request and has ended the SA: no Delete is needed (RFC 7296
+ * 2.21.3). */
+static bool ended_by_peer(struct ike_engine *e, struct sa *sa, const struct input *in)
+{
+    struct wire_notify_view n;
+    if (in->header.exchange == EXCHANGE_IKE_AUTH ||
+        !wire_notify_find(in->inner, NOTIFY_INVALID_SYNTAX, &n))
+        return false;
     if (sa->tunnel && sa->tunnel->sa == sa)
-        tunnel_end(e, sa->tunnel, IKE_EVENT_DOWN, ERR_SYNTAX, (uint16_t)notify,
-                   "the peer sent an answer that cannot be read");
+        tunnel_end(e, sa->tunnel, IKE_EVENT_DOWN, ERR_PEER, NOTIFY_INVALID_SYNTAX,
+                   "the peer could not read our request and has ended the connection; its log "
+                   "may say why");
     rekey_drop_rival(e, sa);
     sa_bury(e, sa);
+    return true;
 }
 
 static void response(struct ike_engine *e, struct sa *sa, struct input *in, const struct rule *rule)
@@ -186,6 +207,8 @@ static void response(struct ike_engine *e, struct sa *sa, struct input *in, cons
     e->done = window_close(e, sa);
     if (result != 0)
         broken_answer(e, sa, result);
+    else if (ended_by_peer(e, sa, in))
+        log_debug("ike: the peer calls our request unreadable");
     else if (rule->run(e, sa, in) < 0)
         log_debug("ike: an answer came to nothing");
     creation_free(e, &e->done.creation);

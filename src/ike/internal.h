@@ -36,7 +36,8 @@ enum {
     CERTREQ_HASHES = 16,
     INNER_MAX = 16384, /* octets inside SK that we write */
     SENTENCE = 384,
-    BUSY_MAX = 8, /* waits in a row, some five minutes: the two ends no longer agree */
+    ID_RESERVE = 1 << 16, /* message IDs left when an SA is replaced for want of them */
+    BUSY_MAX = 8,         /* waits in a row, some five minutes: the two ends no longer agree */
 };
 
 #define RETRANSMIT_FIRST (TIME_SECOND / 2)
@@ -195,6 +196,7 @@ struct sa {
     bool nat_local, nat_remote, udp, nat_peer_aware;
     bool lingering, buried, half_open;
     bool initial_contact, peer_deleted, close_now;
+    bool auth_fresh; /* the peer's first request after IKE_AUTH is still to come */
     struct ike_path path;
     struct chosen chosen;
     struct keys keys;

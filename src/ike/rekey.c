@@ -378,10 +378,11 @@ bool rekey_settle_deleted(struct ike_engine *e, struct sa *sa)
 /* To the peer it may be the one that counts, so it must hear of its end. */
 void rekey_drop_rival(struct ike_engine *e, struct sa *sa)
 {
-    struct sa *rival = rival_sa(e, sa->out.creation);
+    struct creation *c = sa->out.creation ? sa->out.creation : e->done.creation;
+    struct sa *rival = rival_sa(e, c);
     if (!rival)
         return;
-    sa->out.creation->rival->spi = 0;
+    c->rival->spi = 0;
     delete_sa(e, rival);
 }
 

@@ -4,6 +4,11 @@
 
 /* Message IDs and repetition (RFC 7296 2.1, 2.2, 2.3), window size 1 in both directions.
  *
+ * A peer may announce a larger window (SET_WINDOW_SIZE); one request at a time honours any. We
+ * announce none: each further place would keep one more reply for every idle SA, requests out of
+ * order would have to be fit for any order (a Delete before the rekey it follows), and nothing here
+ * waits for a second request to go out. So a peer with a second one waits, and sends it again.
+ *
  * A request is a repetition only if it is equal, octet by octet, to the one that was answered (its
  * keyed hash is kept): then the same answer goes out again, to where it came from, and nothing
  * changes. */
@@ -17,6 +22,8 @@ enum window_verdict window_request(const struct ike_engine *e, const struct sa *
                                    const struct input *in)
 {
     uint32_t id = in->header.message_id;
+    if (id == UINT32_MAX)
+        return WINDOW_DROP; /* after it they would begin again */
     if (id == sa->next_in && !sa->lingering)
         return sa->state == IKE_STATE_AUTH_ASKED ? WINDOW_DROP : WINDOW_NEW;
     if (sa->next_in > 0 && id == sa->next_in - 1 && sa->reply &&
@@ -33,6 +40,20 @@ void window_send(struct ike_engine *e, struct sa *sa, const struct ike_path *pat
     sa->last_sent = e->now;
 }
 
+/* Under one key no message ID comes twice (RFC 7296 2.2): in good time the SA is replaced, and when
+ * that fails it ends while there is one left for its Delete. */
+static void watch_ids(struct ike_engine *e, struct sa *sa)
+{
+    uint32_t next = sa->next_in > sa->next_out ? sa->next_in : sa->next_out;
+    if (next < UINT32_MAX - ID_RESERVE || sa->state != IKE_STATE_ESTABLISHED)
+        return;
+    if (next >= UINT32_MAX - 2)
+        sa->expire_at = e->now;
+    if (sa->rekey_at > e->now)
+        sa->rekey_at = e->now;
+    sa_plan_duty(e, sa);
+}
+
 /* Takes the reply. */
 void window_answer(struct ike_engine *e, struct sa *sa, struct message *reply,
                    const struct ike_path *path)
@@ -40,6 +61,7 @@ void window_answer(struct ike_engine *e, struct sa *sa, struct message *reply,
     message_drop(e, &sa->reply);
     sa->reply = reply;
     sa->next_in++;
+    watch_ids(e, sa);
     window_send(e, sa, path, reply);
 }
 
@@ -89,6 +111,7 @@ struct exchange window_close(struct ike_engine *e, struct sa *sa)
     message_drop(e, &done.request);
     sa_disarm(e, &sa->timer_out);
     sa->next_out++;
+    watch_ids(e, sa);
     return done;
 }
 

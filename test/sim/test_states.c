@@ -1,27 +1,7 @@
 /* Every exchange type in every state, from a stranger and from the authenticated peer, as request
  * and as response: nothing crashes, and no state moves unless the table below allows it (past
  * daemons fell to INFORMATIONAL before IKE_AUTH, or called an SA established by a rekey). */
-#include "ike/internal.h"
-
-#include "pair.h"
-
-/* The SA under test: which host holds it and how to bring it into its state. */
-struct stage {
-    const char *name;
-    uint8_t state;
-    bool client; /* the SA under test is the client's, else the gateway's */
-};
-static const struct stage stages[] = {
-    {"INIT_SENT", IKE_STATE_INIT_SENT, true},
-    {"INIT_DONE", IKE_STATE_INIT_DONE, false},
-    {"AUTH_ASKED", IKE_STATE_AUTH_ASKED, false},
-    {"AUTH_SENT", IKE_STATE_AUTH_SENT, true},
-    {"ESTABLISHED (client)", IKE_STATE_ESTABLISHED, true},
-    {"ESTABLISHED (gateway)", IKE_STATE_ESTABLISHED, false},
-    {"REKEYED", IKE_STATE_REKEYED, false},
-    {"DELETING (client)", IKE_STATE_DELETING, true},
-    {"DELETING (gateway)", IKE_STATE_DELETING, false},
-};
+#include "stages.h"
 
 enum { GONE = 1 << IKE_STATE_NONE, EST = 1 << IKE_STATE_ESTABLISHED };
 
@@ -49,70 +29,6 @@ static unsigned allowed(uint8_t state, uint8_t exchange, bool response)
     default:
         return 0;
     }
-}
-
-static struct {
-    uint8_t exchange;
-    bool response;
-} dropped;
-
-static enum sim_fate drop_kind(struct sim *sim, struct sim_datagram *d)
-{
-    (void)sim;
-    bool response = d->len >= 28 && (d->octets[19] & FLAG_RESPONSE);
-    return d->len >= 28 && d->octets[18] == dropped.exchange && response == dropped.response
-               ? SIM_DROP
-               : SIM_PASS;
-}
-
-static struct sa *any_sa(struct ike_engine *e, uint64_t spi_peer)
-{
-    size_t cursor = 0;
-    struct sa *sa;
-    while ((sa = map_next(&e->sas, &cursor)))
-        if (spi_peer == 0 || sa->spi_peer == spi_peer || sa->spi_own == spi_peer)
-            return sa;
-    return NULL;
-}
-
-/* Brings the pair to the stage; returns the SPI that the host under test has given. */
-static uint64_t reach(struct pair *p, const struct stage *stage)
-{
-    struct sim_host *host = stage->client ? p->client : p->gateway;
-    p->sim->filter = drop_kind;
-    dropped.exchange = 0;
-    switch (stage->state) {
-    case IKE_STATE_INIT_SENT:
-        dropped.exchange = EXCHANGE_IKE_SA_INIT;
-        dropped.response = true;
-        break;
-    case IKE_STATE_INIT_DONE:
-    case IKE_STATE_AUTH_SENT:
-        dropped.exchange = EXCHANGE_IKE_AUTH;
-        dropped.response = stage->state == IKE_STATE_AUTH_SENT;
-        break;
-    case IKE_STATE_AUTH_ASKED:
-        p->gateway->keys_silent = true;
-        break;
-    }
-    pair_start(p);
-    sim_run(p->sim, TIME_SECOND / 5);
-    struct sa *sa = any_sa(host->engine, 0);
-    assert_non_null(sa);
-    uint64_t spi = sa->spi_own;
-    if (stage->state == IKE_STATE_REKEYED || stage->state == IKE_STATE_DELETING) {
-        dropped.exchange = EXCHANGE_INFORMATIONAL;
-        dropped.response = stage->state == IKE_STATE_DELETING;
-        struct sim_host *by = stage->state == IKE_STATE_REKEYED ? p->client : host;
-        assert_int_equal(
-            sim_command(by, stage->state == IKE_STATE_REKEYED ? IKE_REKEY_IKE : IKE_DELETE, 0), 0);
-        sim_run(p->sim, TIME_SECOND / 5);
-    }
-    p->sim->filter = NULL;
-    sa = map_get(&host->engine->sas, spi);
-    if (!sa || sa->state != stage->state)
-        fail_msg("%s is not reached: %s", stage->name, sa ? ike_state_name(sa->state) : "gone");
-    return spi;
 }
 
 /* What lies inside SK, or in the clear. */
@@ -189,7 +105,7 @@ static struct bytes authentic(struct sim_host *peer, const struct sa *target,
                               const struct shot *shot, uint8_t *buffer)
 {
     struct ike_engine *e = peer->engine;
-    struct sa *sa = any_sa(e, target->spi_own);
+    struct sa *sa = stage_sa(e, target->spi_own);
     struct wire_builder b;
     struct bytes none = {0};
     if (!sa || sa->chosen.encr == 0)
@@ -244,7 +160,7 @@ static void shoot(const struct stage *stage, const struct shot *shot)
 {
     static uint8_t buffer[4096];
     struct pair p = pair_make();
-    uint64_t spi = reach(&p, stage);
+    uint64_t spi = stage_reach(&p, stage);
     struct sim_host *host = stage->client ? p.client : p.gateway;
     struct sim_host *peer = stage->client ? p.gateway : p.client;
     const struct sa *target = map_get(&host->engine->sas, spi);
@@ -254,7 +170,7 @@ static void shoot(const struct stage *stage, const struct shot *shot)
     struct bytes message =
         shot->authentic ? authentic(peer, target, &aimed, buffer) : strange(target, &aimed, buffer);
     memset(&p.sim->link, 0, sizeof(p.sim->link));
-    p.sim->filter = drop_kind; /* nobody else speaks now */
+    p.sim->filter = stage_drop; /* nobody else speaks now */
     if (message.len > 0) {
         struct picture before = {0}, after = {0};
         before = look(host, spi);
@@ -279,7 +195,7 @@ static const uint8_t exchanges[] = {0,
 
 static void shoot_all(bool by_peer)
 {
-    for (size_t s = 0; s < ARRAY_LEN(stages); s++)
+    for (size_t s = 0; s < STAGES; s++)
         for (size_t x = 0; x < ARRAY_LEN(exchanges); x++)
             for (unsigned response = 0; response < 2; response++)
                 for (unsigned content = 0; content < CONTENTS; content++)

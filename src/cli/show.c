@@ -27,8 +27,8 @@ void print_established(const char *name, const json_t *event, const char *host)
         printf(", address %s%s%s", ip4, *ip4 && *ip6 ? " " : "", ip6);
     printf(", IKE %s", text_of(t, "suite"));
     if (child)
-        printf(", ESP %s%s", text_of(child, "suite"),
-               json_is_true(json_object_get(t, "udp")) ? " in UDP" : "");
+        printf(", %s %s%s", strcmp(text_of(child, "protocol"), "ah") ? "ESP" : "AH",
+               text_of(child, "suite"), json_is_true(json_object_get(t, "udp")) ? " in UDP" : "");
     printf("\n");
     fflush(stdout);
 }
@@ -49,7 +49,8 @@ static void print_child(const json_t *c, bool udp)
 {
     char in[32], out[32];
     const json_t *drops = json_object_get(c, "drops");
-    printf("  ESP   %s%s%s%s, in %s (%llu packets), out %s (%llu packets)\n", text_of(c, "suite"),
+    printf("  %-5s %s%s%s%s, in %s (%llu packets), out %s (%llu packets)\n",
+           strcmp(text_of(c, "protocol"), "ah") ? "ESP" : "AH", text_of(c, "suite"),
            *text_of(c, "ke") ? " " : "", text_of(c, "ke"), udp ? " in UDP" : "",
            print_octets(number_of(c, "in_bytes"), in),
            (unsigned long long)number_of(c, "in_packets"),

@@ -37,8 +37,9 @@ static void read_proposal(struct parser *p, uint8_t protocol, struct proposal *t
         return;
     }
     parser_fault(p, word[0] ? word : value,
-                 protocol == PROTOCOL_IKE ? "write for example aes256gcm16-prfsha384-x25519"
-                                          : "write for example aes256gcm16-x25519-esn",
+                 protocol == PROTOCOL_IKE   ? "write for example aes256gcm16-prfsha384-x25519"
+                 : protocol == PROTOCOL_ESP ? "write for example aes256gcm16-x25519-esn"
+                                            : "write for example sha256-x25519-esn",
                  near ? "this does not fit into the proposal" : "this is no proposal");
 }
 
@@ -52,6 +53,12 @@ void item_esp(struct parser *p, const struct option *o, void *to, char *value)
 {
     (void)o;
     read_proposal(p, PROTOCOL_ESP, to, value);
+}
+
+void item_ah(struct parser *p, const struct option *o, void *to, char *value)
+{
+    (void)o;
+    read_proposal(p, PROTOCOL_AH, to, value);
 }
 
 /* ---- legacy algorithms ---- */
@@ -138,9 +145,13 @@ static void check_list(struct parser *p, const char *key, const struct proposal 
 
 void proposals_check(struct parser *p)
 {
+    if (p->conf->ah_count && option_line(p->conf, "crypto", "esp")) {
+        p->line = option_line(p->conf, "crypto", "ah");
+        parser_fault(p, "ah", "keep one of them", "both esp and ah are given");
+    }
     const struct conf_tunnel *t = &p->conf->tunnel;
     check_list(p, "ike", t->ike, t->ike_count);
-    check_list(p, "esp", t->esp, t->esp_count);
+    check_list(p, p->conf->ah_count ? "ah" : "esp", t->esp, t->esp_count);
     p->line = 0;
 }
 
@@ -164,7 +175,10 @@ static size_t add_weak(const struct proposal *list, size_t count,
 size_t conf_weak(const struct conf *conf, struct transform out[static CONF_LEGACY])
 {
     const struct conf_tunnel *t = &conf->tunnel;
-    return add_weak(t->esp, t->esp_count, out, add_weak(t->ike, t->ike_count, out, 0));
+    size_t found = add_weak(t->esp, t->esp_count, out, add_weak(t->ike, t->ike_count, out, 0));
+    if (conf->ah_count && found < CONF_LEGACY)
+        out[found++] = (struct transform){.type = TRANSFORM_ENCR};
+    return found;
 }
 
 const char *conf_weak_print(const struct transform *t, char text[static 256])
@@ -176,8 +190,8 @@ const char *conf_weak_print(const struct transform *t, char text[static 256])
         snprintf(text, 256, "the proposals allow %s: %s", name, against);
     else
         snprintf(text, 256,
-                 "the proposals allow %s: traffic is protected against change only, "
-                 "everybody on the way can read it",
-                 name);
+                 "%s: traffic is protected against change only, everybody on the way "
+                 "can read it",
+                 t->id == ENCR_NULL ? "the proposals allow null" : "child SAs use AH");
     return text;
 }

@@ -366,11 +366,14 @@ static void check_algorithms(struct inspection *in)
     struct transform weak[CONF_LEGACY];
     size_t count = conf_weak(in->conf, weak);
     char text[256], name[32];
-    for (size_t i = 0; i < count; i++)
-        warning_add(in->faults, in->conf->file,
-                    option_line(in->conf, "crypto", suite_legacy(&weak[i]) ? "legacy" : "esp"),
-                    suite_print(&weak[i], name), "use it only for a peer that has no better", "%s",
+    for (size_t i = 0; i < count; i++) {
+        bool ah = weak[i].id == 0, old = suite_legacy(&weak[i]);
+        unsigned line = option_line(in->conf, "crypto", ah ? "ah" : old ? "legacy" : "esp");
+        suite_print(&weak[i], name);
+        warning_add(in->faults, in->conf->file, line, ah ? "ah" : name,
+                    "use it only for a peer that has no better", "%s",
                     conf_weak_print(&weak[i], text));
+    }
 }
 
 static void check_somebody(struct inspection *in)

@@ -59,7 +59,8 @@ struct conf_tunnel {
     uint8_t local_auth;  /* client: one of conf_auth; gateway: what it has, and it answers a peer
                             by PSK when that peer came by PSK and PSK is among them */
     uint8_t remote_auth; /* any of conf_auth */
-    struct proposal ike[CONF_PROPOSALS], esp[CONF_PROPOSALS];
+    struct proposal ike[CONF_PROPOSALS];
+    struct proposal esp[CONF_PROPOSALS]; /* of child SAs: all for ESP, or all for AH */
     uint8_t ike_count, esp_count;
     bool pfs; /* offer a key exchange when a child SA is rekeyed or created alone */
     /* Traffic selectors as configured. Client: local = 0 entries means "the address I am given";
@@ -136,6 +137,8 @@ struct conf {
     bool dns_from_gateway;
     bool separate; /* one child SA for each pair of networks */
 
+    struct proposal ah[CONF_PROPOSALS]; /* becomes tunnel.esp */
+    uint8_t ah_count;
     struct transform legacy[CONF_LEGACY]; /* named one by one: proposals may have them */
     uint8_t legacy_count;
 
@@ -184,7 +187,7 @@ int conf_inspect(const struct conf *conf, int64_t now, struct conf_faults *fault
                  struct conf_notes *notes) MUST_USE;
 
 /* The algorithms of the proposals that are not to be recommended (suite_legacy(), and ENCR_NULL),
- * each once; how many. */
+ * each once; ENCR 0 stands for AH. How many. */
 size_t conf_weak(const struct conf *conf, struct transform out[static CONF_LEGACY]);
 /* One sentence on such an algorithm, for `shrike check` and status. */
 const char *conf_weak_print(const struct transform *t, char text[static 256]);

@@ -94,8 +94,13 @@ static bool is_esn(const struct transform *t)
     return t->type == TRANSFORM_SN && t->id == 1;
 }
 
-static void finish_proposals(struct conf_tunnel *t)
+static void finish_proposals(struct conf *conf)
 {
+    struct conf_tunnel *t = &conf->tunnel;
+    if (conf->ah_count) {
+        memcpy(t->esp, conf->ah, sizeof t->esp);
+        t->esp_count = conf->ah_count;
+    }
     if (!t->ike_count)
         t->ike_count = (uint8_t)suite_defaults(PROTOCOL_IKE, t->ike, CONF_PROPOSALS);
     if (!t->esp_count)
@@ -358,7 +363,7 @@ void parser_finish(struct parser *p)
     p->clean = p->faults->count == p->faults->warnings;
     apply_defaults(p);
     finish_places(p);
-    finish_proposals(&p->conf->tunnel);
+    finish_proposals(p->conf);
     proposals_check(p);
     if (p->conf->gateway)
         finish_gateway(p);

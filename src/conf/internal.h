@@ -104,7 +104,7 @@ option_setter set_path, set_text, set_psk, set_gateway_host, set_instance, set_i
     set_identity, set_yes, set_number, set_duration, set_octets, set_packets, set_choice, set_nat,
     set_list, set_send, set_methods, set_request, set_addresses;
 option_setter item_selector, item_prefix, item_ip, item_domain, item_listen, item_ike, item_esp,
-    item_legacy;
+    item_ah, item_legacy;
 
 /* A file's octets, malloc'ed with a NUL behind; at most `limit`. NULL and a sentence. */
 char *file_read(const char *path, size_t limit, size_t *len, char why[static 128]);

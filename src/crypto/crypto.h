@@ -67,11 +67,11 @@ const struct kex_alg *suite_kex(uint16_t id);
 const char *suite_print(const struct transform *t, char text[static 32]);
 /* "aes256gcm16-prfsha384-x25519", comma-free; for status and logs. */
 const char *suite_print_proposal(const struct proposal *p, char text[static 512]);
-/* One proposal from a word like `aes256gcm16-aes128gcm16-prfsha384-x25519-ecp256` (IKE) or
- * `aes256gcm16-ecp256-noesn` (ESP). On failure returns ERR_SYNTAX and points bad_word at the
- * offending piece inside text. Rules: AEAD and non-AEAD ciphers do not mix in one proposal; IKE
- * needs a PRF (derived from integ when absent and not AEAD) and a KE; ESP gets ESN then 32-bit
- * numbers unless told (esn, noesn). */
+/* One proposal from a word like `aes256gcm16-aes128gcm16-prfsha384-x25519-ecp256` (IKE),
+ * `aes256gcm16-ecp256-noesn` (ESP) or `sha256-ecp256` (AH). On failure returns ERR_SYNTAX and
+ * points bad_word at the offending piece inside text. Rules: AEAD and non-AEAD ciphers do not mix
+ * in one proposal; IKE needs a PRF (derived from integ when absent and not AEAD) and a KE; ESP gets
+ * ESN then 32-bit numbers unless told (esn, noesn). */
 int suite_parse(const char *text, uint8_t protocol, struct proposal *out,
                 struct bytes *bad_word) MUST_USE;
 /* The default proposals, most preferred first; returns how many were written (at most max). */

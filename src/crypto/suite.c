@@ -330,6 +330,8 @@ static bool fits(const struct transform *t, uint8_t protocol, struct gathered *s
             seen->null = true;
         else
             seen->classic = true;
+        if (protocol == PROTOCOL_AH)
+            return false;
         if (seen->null && (protocol == PROTOCOL_IKE || seen->classic))
             return false; /* nobody gets it by falling back from a cipher */
         break;
@@ -344,7 +346,7 @@ static bool fits(const struct transform *t, uint8_t protocol, struct gathered *s
         return true;
     default:
         seen->sn = true;
-        return protocol == PROTOCOL_ESP;
+        return protocol != PROTOCOL_IKE;
     }
     return !(seen->aead && (seen->classic || seen->null || seen->integ));
 }
@@ -371,7 +373,8 @@ static bool derive_prf(struct proposal *p)
 /* Adds what may be left out and refuses what must not. */
 static int complete(struct proposal *p, const struct gathered *seen)
 {
-    if (!seen->aead && !((seen->classic || seen->null) && seen->integ))
+    if (p->protocol == PROTOCOL_AH ? !seen->integ
+                                   : !seen->aead && !((seen->classic || seen->null) && seen->integ))
         return ERR_SYNTAX;
     if (p->protocol == PROTOCOL_IKE) {
         if (!seen->ke || (seen->aead && !seen->prf))
@@ -404,7 +407,7 @@ int suite_parse(const char *text, uint8_t protocol, struct proposal *out, struct
     int rc;
 
     *bad_word = (struct bytes){(const uint8_t *)text, strlen(text)};
-    if (protocol != PROTOCOL_IKE && protocol != PROTOCOL_ESP)
+    if (protocol < PROTOCOL_IKE || protocol > PROTOCOL_ESP)
         return ERR_UNSUPPORTED;
     for (;;) {
         struct bytes piece = {(const uint8_t *)at, strcspn(at, "-")};

@@ -44,7 +44,8 @@
  *      "spi_i", "spi_r", "since", "age_s", "idle_s", "rekey_in_s",
  *      "rekeys": {"ike": n, "child": n}, "retransmissions": n,
  *      "established_ms": what the handshake took, "messages": datagrams it took,
- *      "children": [{"spi_in", "spi_out", "suite": "aes256gcm16-esn", "ke": "x25519",
+ *      "children": [{"spi_in", "spi_out", "protocol": "esp"|"ah", "suite": "aes256gcm16-esn",
+ *                    "ke": "x25519",
  *                    "local_ts": ["10.0.0.0/8"...], "remote_ts": [...], "active": bool, "age_s",
  *                    "in_bytes", "in_packets", "out_bytes", "out_packets",
  *                    "drops": {"replay", "integrity", "source"}}]}

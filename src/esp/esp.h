@@ -8,7 +8,8 @@
  * with ESN (RFC 4303 3.4.3 and appendix A): looked at before the cipher, moved after the tag.
  * segment   super-packets: cuts what TUN gives (GSO) into ESP packets of equal stride for
  * UDP_SEGMENT; joins what was received into super-packets for one TUN write. Inner MSS clamp,
- * packet-too-big answers, ECN and DSCP. seal/open one batch at a time through crypto/aead.
+ * packet-too-big answers, ECN and DSCP. seal/open one batch at a time through crypto/aead. ah: the
+ * same for AH (RFC 4302), whose packets come and go with their outer header, which the ICV covers.
  *
  * Threads: esp_add/esp_remove/esp_move/esp_tick/esp_walk are called by one control thread. Each
  * worker has an out side (TUN -> UDP) and an in side (UDP -> TUN), each called by one thread. An
@@ -42,6 +43,7 @@ enum { ESP_SELECTORS = 16, ESP_KEYMAT_MAX = 128, ESP_WINDOW_MAX = 8192 };
     X(drop_in_worker, "SPI of another worker")                                                     \
     X(drop_in_replay, "seen before, or behind the window")                                         \
     X(drop_in_integrity, "integrity check failed")                                                 \
+    X(drop_in_ah, "AH: outer header with options, or a length that is not this SA's")              \
     X(drop_in_padding, "padding or trailer malformed")                                             \
     X(drop_in_dummy, "dummy packet (next header 59)")                                              \
     X(drop_in_malformed, "inner packet malformed")                                                 \
@@ -66,6 +68,7 @@ struct esp_sa_config {
     uint16_t encr, encr_bits, integ;
     bool esn;
     bool udp;        /* UDP-encapsulated (RFC 3948), else plain ESP */
+    bool ah;         /* RFC 4302: encr is 0, the key is that of integ, and udp is not looked at */
     bool out_waits;  /* responder: use outbound only after the peer was heard on it, or
                         nothing else is left */
     uint16_t window; /* replay window in packets, 0 = no replay check */

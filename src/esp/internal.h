@@ -27,6 +27,12 @@ static inline uint64_t seen(const uint64_t *place)
     return __atomic_load_n(place, __ATOMIC_RELAXED);
 }
 
+enum {
+    ESP_HEADER = 8,
+    AH_HEADER = 12, /* before the ICV */
+    AH_HEADS = 96,  /* outer header, AH, the longest ICV with its padding */
+};
+
 /* Memory that readers may still look at. */
 struct retired {
     struct retired *next;
@@ -83,7 +89,9 @@ struct sa {
     struct spd_node *nodes; /* remote_count of them */
     uint8_t local_count, remote_count;
     uint8_t iv_len, icv_len, align; /* align: unit of padding, at least 4 */
-    bool esn, aead, iv_counts;
+    uint8_t head_len; /* octets of ours before the inner packet; with AH over IPv4 the outer header
+                         too */
+    bool esn, aead, iv_counts, ah;
     uint32_t size; /* of the whole block */
     uint64_t soft_bytes, hard_bytes, soft_packets, hard_packets;
 

@@ -3,9 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "esp/ah.h"
 #include "esp/join.h"
 
-enum { ESP_HEADER = 8, NAT_KEEPALIVE = 0xff, TRAILER = 2 };
+enum { NAT_KEEPALIVE = 0xff, TRAILER = 2 };
 
 /* One ESP packet on its way through a batch. */
 struct arrival {
@@ -29,6 +30,7 @@ struct esp_in {
     struct aead_op ops[AEAD_BATCH];
     struct arrival arrivals[AEAD_BATCH];
     uint8_t aad[AEAD_BATCH][12];
+    uint8_t ah[AEAD_BATCH][AH_HEADS];
 };
 
 struct esp_in *esp_in_create(struct esp_plane *plane, uint16_t worker, bool uso,
@@ -85,8 +87,11 @@ static void unknown_spi(struct esp_in *in, uint32_t spi, const struct esp_datagr
 static struct sa *find_sa(struct esp_in *in, uint32_t spi, const struct esp_datagrams *from)
 {
     struct sa *sa = in->last;
-    if (!sa || sa->spi_in != spi)
+    if (!sa || sa->spi_in != spi) {
         sa = sad_find(in->plane, spi);
+        if (sa && sa->ah != from->ah) /* one protocol's ICV must not pass as the other's */
+            sa = NULL;
+    }
     if (!sa || (atomic_load_explicit(&sa->flags, memory_order_relaxed) & SA_DEAD)) {
         unknown_spi(in, spi, from);
         return NULL;
@@ -100,6 +105,58 @@ static struct sa *find_sa(struct esp_in *in, uint32_t spi, const struct esp_data
 }
 
 static void open_batch(struct esp_in *in);
+
+static bool is_fresh(struct esp_in *in, struct sa *sa, uint32_t low, uint64_t *number)
+{
+    *number = replay_number(&sa->replay, low, sa->esn);
+    if (replay_fresh(&sa->replay, *number))
+        return true;
+    note(&in->counters->drop_in_replay, 1);
+    note(&sa->drop_replay, 1);
+    return false;
+}
+
+static void add_to_batch(struct esp_in *in, struct sa *sa, const struct esp_datagrams *from,
+                         uint64_t number)
+{
+    in->arrivals[in->count++] = (struct arrival){.sa = sa, .from = from, .number = number};
+    if (in->count == AEAD_BATCH)
+        open_batch(in);
+}
+
+/* The same for AH: one whole IP packet. */
+static void take_ah(struct esp_in *in, const struct esp_datagrams *from)
+{
+    struct ah_view view;
+    uint64_t number;
+    if (!ah_read(from->data, from->len, &view)) {
+        note(&in->counters->drop_in_ah, 1);
+        return;
+    }
+    in->last = NULL; /* may be ESP's */
+    struct sa *sa = find_sa(in, view.spi, from);
+    in->last = NULL;
+    if (!sa)
+        return;
+    if (!ah_fits(&view, sa)) {
+        note(&in->counters->drop_in_ah, 1);
+        return;
+    }
+    if (!is_fresh(in, sa, view.sequence, &number))
+        return;
+    uint8_t *covered = in->ah[in->count], *head = from->data + view.outer_len;
+    uint32_t around = view.outer_len + (uint32_t)view.head_len;
+    in->ops[in->count] = (struct aead_op){.aead = sa->aead_in,
+                                          .aad = covered,
+                                          .aad_len = ah_covered(from->data, &view, sa, covered),
+                                          .iv = from->data + around,
+                                          .text = from->data + around,
+                                          .text_len = from->len - around,
+                                          .icv = head + AH_HEADER,
+                                          .has_esn_high = sa->esn,
+                                          .esn_high = (uint32_t)(number >> 32)};
+    add_to_batch(in, sa, from, number);
+}
 
 /* Puts one ESP packet into the batch, unless it can be refused already. */
 static void take(struct esp_in *in, uint8_t *packet, uint32_t len, const struct esp_datagrams *from)
@@ -119,12 +176,9 @@ static void take(struct esp_in *in, uint8_t *packet, uint32_t len, const struct 
         note(&in->counters->drop_in_short, 1);
         return;
     }
-    uint64_t number = replay_number(&sa->replay, ntohl(head[1]), sa->esn);
-    if (!replay_fresh(&sa->replay, number)) {
-        note(&in->counters->drop_in_replay, 1);
-        note(&sa->drop_replay, 1);
+    uint64_t number;
+    if (!is_fresh(in, sa, ntohl(head[1]), &number))
         return;
-    }
     struct aead_op *op = &in->ops[in->count];
     uint8_t *text = packet + ESP_HEADER + sa->iv_len;
     *op = (struct aead_op){.aead = sa->aead_in,
@@ -142,9 +196,7 @@ static void take(struct esp_in *in, uint8_t *packet, uint32_t len, const struct 
         op->has_esn_high = true;
         op->esn_high = (uint32_t)(number >> 32);
     }
-    in->arrivals[in->count++] = (struct arrival){.sa = sa, .from = from, .number = number};
-    if (in->count == AEAD_BATCH)
-        open_batch(in);
+    add_to_batch(in, sa, from, number);
 }
 
 /* ---- after the cipher ----------------------------------------------------------------------- */
@@ -281,7 +333,9 @@ static void accept_one(struct esp_in *in, const struct aead_op *op, const struct
         return;
     }
     heard(in, arrival);
-    if (read_trailer(in, op, &next, &len))
+    if (sa->ah) /* no trailer; the next header stands at the head */
+        deliver_inner(in, arrival, op->text, op->text_len, op->icv[-AH_HEADER]);
+    else if (read_trailer(in, op, &next, &len))
         deliver_inner(in, arrival, op->text, len, next);
     sa_check_volume(in->plane, sa, sa->in_packets, sa->in_bytes);
 }
@@ -310,6 +364,10 @@ void esp_in_receive(struct esp_in *in, struct esp_datagrams *datagrams, size_t c
     for (size_t i = 0; i < count; i++) {
         const struct esp_datagrams *d = &datagrams[i];
         uint32_t stride = d->stride == 0 ? d->len : d->stride;
+        if (d->ah) {
+            take_ah(in, d);
+            continue;
+        }
         for (uint32_t at = 0; at < d->len; at += stride)
             take(in, d->data + at, d->len - at < stride ? d->len - at : stride, d);
     }

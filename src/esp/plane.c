@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "esp/internal.h"
+#include "esp/ah.h"
 
 enum { OLD_GENERATION_LINGERS = 10 * 1000 * 1000, MTU_RETRY = 600 * 1000 * 1000 };
 
@@ -248,7 +248,11 @@ int esp_move(struct esp_plane *plane, uint64_t tunnel, const struct endpoint *lo
     for (struct sa *sa = plane->all; sa; sa = sa->next) {
         if (sa->tunnel != tunnel)
             continue;
-        struct sa_path *path = path_create(local, remote, udp);
+        if (sa->ah && !ah_may_move(sa, local, remote)) {
+            sa_raise(sa, SA_DEAD | SA_SAY_HARD);
+            continue;
+        }
+        struct sa_path *path = path_create(local, remote, udp && !sa->ah);
         if (!path)
             return ERR_MEMORY;
         struct sa_path *old = atomic_exchange_explicit(&sa->path, path, memory_order_acq_rel);

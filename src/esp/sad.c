@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "esp/internal.h"
+#include "esp/ah.h"
 
 enum { ALIGN = 64, PATH_MTU_USUAL = 1500, GCM_OVERHEAD4 = 62, IP4_AND_UDP = 28, IP6_AND_UDP = 48 };
 
@@ -81,8 +81,12 @@ uint16_t sa_fit(const struct sa *sa, const struct sa_path *path, uint32_t outer)
     if (!path->udp)
         head -= UDP_HEADER;
     head += 8u + sa->iv_len + sa->icv_len;
+    if (sa->ah)
+        head = ah_overhead(sa, path);
     if (outer < head + ESP_MTU_LEAST)
         return ESP_MTU_LEAST;
+    if (sa->ah)
+        return (uint16_t)(outer - head);
     return (uint16_t)((outer - head) / sa->align * sa->align - 2);
 }
 
@@ -90,8 +94,11 @@ uint16_t sa_fit(const struct sa *sa, const struct sa_path *path, uint32_t outer)
 void sa_shrink(struct sa *sa, const struct sa_path *path, uint32_t len)
 {
     static const uint16_t usual[] = {1492, 1480, 1460, 1420, 1400, 1360, 1280, 1006, 680};
-    uint32_t outer = len + (path->remote.ip.family == 6 ? IP6_HEADER : IP4_HEADER) +
-                     (path->udp ? UDP_HEADER : 0);
+    uint32_t outer = len + (path->udp ? UDP_HEADER : 0);
+    if (path->remote.ip.family == 6)
+        outer += IP6_HEADER;
+    else if (!sa->ah)
+        outer += IP4_HEADER;
     uint16_t fits = ESP_MTU_LEAST;
     for (size_t i = 0; i < ARRAY_LEN(usual); i++) {
         if (usual[i] < outer) {
@@ -151,6 +158,9 @@ static bool selectors_sane(const struct selector *list, uint8_t count)
 static int check(const struct esp_sa_config *config, const struct encr_alg *encr,
                  const struct integ_alg *integ)
 {
+    if (config->ah && (config->encr != 0 || config->local.ip.family != config->remote.ip.family ||
+                       ip_is_any(&config->local.ip)))
+        return ERR_ARGUMENT;
     if (!encr || (encr->aead != (config->integ == 0)) || (config->integ != 0 && !integ))
         return ERR_UNSUPPORTED;
     size_t need = suite_encr_keymat(encr) + (integ ? integ->key_len : 0);
@@ -201,7 +211,8 @@ static void fill(struct sa *sa, const struct esp_plane *plane, const struct esp_
 /* One block: the SA, its selectors, nodes and window, then the two keyed ciphers. */
 int sad_create(struct esp_plane *plane, const struct esp_sa_config *config, struct sa **out)
 {
-    const struct encr_alg *encr = suite_encr(config->encr, config->encr_bits);
+    const struct encr_alg *encr =
+        config->ah ? suite_encr(ENCR_NULL, 0) : suite_encr(config->encr, config->encr_bits);
     const struct integ_alg *integ = config->integ ? suite_integ(config->integ) : NULL;
     int err = check(config, encr, integ);
     if (err)
@@ -213,7 +224,7 @@ int sad_create(struct esp_plane *plane, const struct esp_sa_config *config, stru
     size_t head = round_up(sizeof(struct sa) + bits + nodes + locals + remotes);
     size_t cipher = round_up(aead_size(encr, integ));
     struct sa *sa = aligned_alloc(ALIGN, head + 2 * cipher);
-    struct sa_path *path = path_create(&config->local, &config->remote, config->udp);
+    struct sa_path *path = path_create(&config->local, &config->remote, config->udp && !config->ah);
     if (!sa || !path) {
         free(sa);
         free(path);
@@ -236,6 +247,9 @@ int sad_create(struct esp_plane *plane, const struct esp_sa_config *config, stru
     sa->iv_counts = aead_iv_counts(in);
     sa->iv_len = (uint8_t)aead_iv_len(in);
     sa->icv_len = (uint8_t)aead_icv_len(in);
+    sa->ah = config->ah;
+    sa->head_len = sa->ah ? ah_head_len(config->remote.ip.family, sa->icv_len)
+                          : (uint8_t)(ESP_HEADER + sa->iv_len);
     sa->align = aead_block(in) < 4 ? 4 : (uint8_t)aead_block(in);
     replay_init(&sa->replay, config->window, (uint64_t *)(void *)at);
     sa->nodes = (struct spd_node *)(void *)(at + bits);

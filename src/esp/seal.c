@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "esp/seal.h"
+#include "esp/ah.h"
 
 /* ---- IVs ------------------------------------------------------------------------------------ */
 
@@ -118,10 +118,9 @@ bool seal_numbers(struct esp_out *out, struct sa *sa, uint32_t count, uint64_t *
 
 uint8_t *seal_place(struct esp_out *out, const struct sa *sa, uint32_t len, time_us now)
 {
-    if (out->ops_count == AEAD_BATCH ||
-        out->used + ESP_HEADER + sa->iv_len + len + TRAILER_MAX > OUT_BUFFER)
+    if (out->ops_count == AEAD_BATCH || out->used + sa->head_len + len + TRAILER_MAX > OUT_BUFFER)
         esp_out_flush(out, now);
-    return out->buffer + out->used + ESP_HEADER + sa->iv_len;
+    return out->buffer + out->used + sa->head_len;
 }
 
 static void add_to_run(struct esp_out *out, const struct out_to *to, uint32_t len,
@@ -140,11 +139,22 @@ static void add_to_run(struct esp_out *out, const struct out_to *to, uint32_t le
     run->count++;
 }
 
+void seal_add(struct esp_out *out, const struct out_to *to, uint32_t whole, uint32_t len)
+{
+    add_to_run(out, to, whole, len);
+    out->ops_count++;
+    out->used += whole;
+}
+
 void seal_take(struct esp_out *out, const struct out_to *to, uint64_t sequence, uint32_t len)
 {
     const struct sa *sa = to->sa;
+    if (sa->ah) {
+        ah_take(out, to, sequence, len);
+        return;
+    }
     uint8_t *packet = out->buffer + out->used;
-    uint8_t *text = packet + ESP_HEADER + sa->iv_len;
+    uint8_t *text = packet + sa->head_len;
     uint32_t head[2] = {htonl(sa->spi_out), htonl((uint32_t)sequence)};
     uint32_t text_len = (len + 2u + sa->align - 1) / sa->align * sa->align;
     uint8_t padding = (uint8_t)(text_len - len - 2);
@@ -170,10 +180,7 @@ void seal_take(struct esp_out *out, const struct out_to *to, uint64_t sequence, 
         op->has_esn_high = true;
         op->esn_high = (uint32_t)(sequence >> 32);
     }
-    uint32_t whole = ESP_HEADER + sa->iv_len + text_len + sa->icv_len;
-    add_to_run(out, to, whole, len);
-    out->ops_count++;
-    out->used += whole;
+    seal_add(out, to, sa->head_len + text_len + sa->icv_len, len);
 }
 
 /* ---- sending -------------------------------------------------------------------------------- */

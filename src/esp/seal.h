@@ -6,7 +6,6 @@
 
 enum {
     OUT_BUFFER = 256 * 1024,
-    ESP_HEADER = 8,
     TRAILER_MAX = 16 + 2 + 32, /* padding, its length, next header, the longest ICV */
     RANDOM_IVS = 256,
     IV_MAX = 16,
@@ -43,6 +42,7 @@ struct esp_out {
     time_us reply_filled;
     struct aead_op ops[AEAD_BATCH];
     uint8_t aad[AEAD_BATCH][12];
+    uint8_t ah[AEAD_BATCH][AH_HEADS]; /* what AH's ICV covers before the inner packet */
     struct run runs[AEAD_BATCH];
     uint8_t *buffer;
 };
@@ -60,6 +60,9 @@ struct out_to {
 uint8_t *seal_place(struct esp_out *out, const struct sa *sa, uint32_t len, time_us now);
 /* The packet of `len` octets stands in the place; it gets this sequence number. */
 void seal_take(struct esp_out *out, const struct out_to *to, uint64_t sequence, uint32_t len);
+/* The packet of `whole` octets at the end of what is used, with its inner packet of `len`, is ready
+ * but for its cipher, whose op it has filled. */
+void seal_add(struct esp_out *out, const struct out_to *to, uint32_t whole, uint32_t len);
 /* `count` numbers for an SA; false when they are used up. */
 bool seal_numbers(struct esp_out *out, struct sa *sa, uint32_t count, uint64_t *first);
 

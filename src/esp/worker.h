@@ -33,7 +33,7 @@ struct esp_send {
     uint32_t len, stride;
     uint16_t count;
     uint8_t tos; /* outer DSCP and ECN */
-    bool udp;    /* else plain ESP */
+    bool udp;    /* else plain ESP, or AH: then over IPv4 with the outer header */
     const struct sockaddr_storage *to;
     socklen_t to_len;
     const struct ip *from; /* local address; family 0 = the kernel's choice */
@@ -66,6 +66,7 @@ struct esp_datagrams {
     uint32_t len, stride;
     uint8_t tos;
     bool udp;
+    bool ah; /* one whole IP packet with AH inside */
     const struct sockaddr_storage *from;
 };
 struct esp_in_calls {

@@ -146,6 +146,7 @@ void child_describe(const struct child *c, struct ike_child *out)
     out->encr = c->chosen.encr;
     out->encr_bits = c->chosen.encr_bits;
     out->integ = c->chosen.integ;
+    out->ah = c->chosen.encr == ENCR_NONE;
     out->ke = c->chosen.ke;
     out->esn = c->chosen.sn == SN_64;
     out->udp = c->sa->udp;

@@ -58,9 +58,20 @@ static int read_spi(const struct proposal *p, uint32_t *spi)
     return reader_done(&r) && *spi > 255 ? 0 : ERR_SYNTAX;
 }
 
-static int choose_algorithms(struct ike_engine *e, const struct wire_chain *chain,
-                             enum select_ke ke, uint16_t ke_sent)
+int create_explain_nat(struct ike_engine *e)
 {
+    explain(e, "AH cannot pass the NAT between the two sides, nor a peer that wants everything in "
+               "UDP; use ESP: take `ah` out of [crypto] on both sides");
+    return ERR_NO_PROPOSAL;
+}
+
+static int choose_algorithms(struct ike_engine *e, const struct sa *sa,
+                             const struct wire_chain *chain, enum select_ke ke, uint16_t ke_sent)
+{
+    if (path_bars_ah(e, sa)) {
+        (void)create_explain_nat(e);
+        return NOTIFY_NO_PROPOSAL_CHOSEN;
+    }
     const struct wire_payload_view *p = wire_find(chain, PAYLOAD_SA);
     int count = p ? wire_sa_read(p->body, e->offered, PROPOSALS_MAX) : ERR_SYNTAX;
     if (count < 0)
@@ -92,7 +103,7 @@ int create_choose_child(struct ike_engine *e, struct sa *sa, const struct wire_c
 {
     int count_i, count_r;
     uint32_t spi_out;
-    int notify = choose_algorithms(e, chain, ke, ke_sent);
+    int notify = choose_algorithms(e, sa, chain, ke, ke_sent);
     if (notify != 0)
         return notify;
     if (read_ts(e, chain, &count_i, &count_r) < 0 || read_spi(&e->picked, &spi_out) < 0)
@@ -183,7 +194,7 @@ int create_accept_child(struct ike_engine *e, struct sa *sa, struct child *c,
         return ERR_SYNTAX;
     }
     size_t offers =
-        select_offer(e->conf, PROTOCOL_ESP, (struct bytes){0}, group != 0, group, e->offer);
+        select_offer(e->conf, child_protocol(e), (struct bytes){0}, group != 0, group, e->offer);
     if (select_check(e->offer, offers, &e->offered[0], ke) < 0) {
         explain(e, "the peer chose algorithms for the child SA that we did not offer");
         return ERR_NO_PROPOSAL;
@@ -208,12 +219,13 @@ static uint16_t wanted_group(const struct ike_engine *e, const struct sa *sa)
     return group ? group : sa->chosen.ke;
 }
 
-static void put_rekey_notify(struct wire_builder *b, uint16_t notify, uint32_t spi)
+static void put_rekey_notify(const struct ike_engine *e, struct wire_builder *b, uint16_t notify,
+                             uint32_t spi)
 {
     uint8_t octets[4];
     struct writer w = writer_of(octets, sizeof(octets));
     writer_u32(&w, spi);
-    wire_put_notify_spi(b, PROTOCOL_ESP, writer_view(&w), notify, (struct bytes){0});
+    wire_put_notify_spi(b, child_protocol(e), writer_view(&w), notify, (struct bytes){0});
 }
 
 static struct message *build_request(struct ike_engine *e, struct sa *sa, const struct child *old,
@@ -225,8 +237,8 @@ static struct message *build_request(struct ike_engine *e, struct sa *sa, const 
     writer_u32(&w, made->spi_in);
     sk_begin(e, &b);
     if (old)
-        put_rekey_notify(&b, NOTIFY_REKEY_SA, old->spi_in);
-    size_t count = select_offer(e->conf, PROTOCOL_ESP, writer_view(&w), creation->group != 0,
+        put_rekey_notify(e, &b, NOTIFY_REKEY_SA, old->spi_in);
+    size_t count = select_offer(e->conf, child_protocol(e), writer_view(&w), creation->group != 0,
                                 creation->group, e->offer);
     wire_put_sa(&b, e->offer, count);
     put_negotiation(&b, &creation->n);
@@ -303,7 +315,7 @@ static bool retry_group(struct ike_engine *e, struct sa *sa, struct task task,
     if (!e->conf->pfs || was->ke_count >= KE_RETRIES || group == was->group)
         return false;
     size_t offers =
-        select_offer(e->conf, PROTOCOL_ESP, (struct bytes){0}, true, was->group, e->offer);
+        select_offer(e->conf, child_protocol(e), (struct bytes){0}, true, was->group, e->offer);
     if (group != 0 && !select_offers_group(e->offer, offers, group))
         return false;
     return start_with(e, sa, task, group, (uint8_t)(was->ke_count + 1)) == 0;
@@ -449,14 +461,14 @@ static int find_old(struct ike_engine *e, struct sa *sa, const struct wire_notif
 {
     struct reader r = reader_of_bytes(n->spi);
     uint32_t spi = reader_u32(&r);
-    if (n->protocol != PROTOCOL_ESP || !reader_done(&r))
+    if (n->protocol != child_protocol(e) || !reader_done(&r))
         return NOTIFY_INVALID_SYNTAX;
     *old = child_find_out(sa, spi);
     if (!*old && create_is_under_way(sa))
         return NOTIFY_TEMPORARY_FAILURE;
     if (!*old) {
         sk_begin(e, &e->reply);
-        put_rekey_notify(&e->reply, NOTIFY_CHILD_SA_NOT_FOUND, spi);
+        put_rekey_notify(e, &e->reply, NOTIFY_CHILD_SA_NOT_FOUND, spi);
         return 0;
     }
     bool closing =

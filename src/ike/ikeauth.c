@@ -47,7 +47,7 @@ static void put_wishes(struct ike_engine *e, struct sa *sa, struct child *c, str
     config_request(e, b);
     if (sa->initial_contact)
         wire_put_notify(b, NOTIFY_INITIAL_CONTACT, (struct bytes){0});
-    size_t count = select_offer(e->conf, PROTOCOL_ESP, writer_view(&w), false, 0, e->offer);
+    size_t count = select_offer(e->conf, child_protocol(e), writer_view(&w), false, 0, e->offer);
     wire_put_sa(b, e->offer, count);
     create_offer_ts(e, sa, c, NULL, b);
 }
@@ -118,6 +118,10 @@ static void finish(struct ike_engine *e, struct sa *sa, const struct wire_chain 
 {
     struct wire_notify_view n;
     struct child *c = child_find(sa, sa->handshake->spi_in);
+    if (path_bars_ah(e, sa)) { /* which the peer may have refused already, with fewer words */
+        attempt_failed(e, sa, create_explain_nat(e), 0, true, e->why);
+        return;
+    }
     if (wire_notify_error(chain, &n)) {
         if (finish_childless(e, sa, chain, n.type))
             return;

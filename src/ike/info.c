@@ -8,11 +8,10 @@ static int put_child_delete(struct ike_engine *e, struct sa *sa, uint32_t spi_in
                             struct wire_builder *b)
 {
     struct child *c = child_find(sa, spi_in);
-    (void)e;
     if (!c || c->state == CHILD_CREATING || c->state == CHILD_DELETING)
         return ERR_NOT_FOUND;
     c->state = CHILD_DELETING;
-    wire_put_delete_esp(b, &c->spi_in, 1);
+    wire_put_delete_children(b, child_protocol(e), &c->spi_in, 1);
     return 0;
 }
 
@@ -166,11 +165,11 @@ int info_request(struct ike_engine *e, struct sa *sa, const struct input *in)
             continue;
         if (wire_delete_read(in->inner->at[i].body, &d) < 0)
             return NOTIFY_INVALID_SYNTAX;
-        if (d.protocol == PROTOCOL_ESP && count == 0 && names_child_under_way(sa, &d))
+        if (d.protocol == child_protocol(e) && count == 0 && names_child_under_way(sa, &d))
             return LATER;
         if (d.protocol == PROTOCOL_IKE)
             ike_deleted(e, sa);
-        else if (d.protocol == PROTOCOL_ESP)
+        else if (d.protocol == child_protocol(e))
             delete_children(e, sa, &d, gone, &count);
     }
     stray_heard(e, sa, in->inner);
@@ -178,7 +177,7 @@ int info_request(struct ike_engine *e, struct sa *sa, const struct input *in)
         ike_refused(e, sa, n.type);
     sk_begin(e, &e->reply);
     if (count > 0 && !sa->peer_deleted)
-        wire_put_delete_esp(&e->reply, gone, count);
+        wire_put_delete_children(&e->reply, child_protocol(e), gone, count);
     if (sa->tunnel && sa->tunnel->sa == sa)
         config_reply(e, sa->tunnel, in->inner, &e->reply);
     return 0;

@@ -525,6 +525,12 @@ void wish_rest(struct ike_engine *e, struct sa *sa, const struct child *c);
 /* An authenticated no to a CREATE_CHILD_SA that was no rekey. */
 void wish_refused(struct ike_engine *e, struct sa *sa, const struct task *task, uint16_t notify);
 
+/* What child SAs are made of here: ESP or AH. */
+static inline uint8_t child_protocol(const struct ike_engine *e)
+{
+    return e->conf->esp[0].protocol;
+}
+
 /* ---- config.c */
 void config_request(struct ike_engine *e, struct wire_builder *b);
 void config_read_request(const struct wire_chain *chain, struct ike_engine *e, struct ike_ask *ask);
@@ -541,6 +547,8 @@ void path_float(struct ike_engine *e, struct sa *sa); /* initiator: to port 4500
 void path_settle(struct ike_engine *e, struct sa *sa, const struct ike_path *path); /* responder */
 /* An authentic new message came from here. */
 void path_heard(struct ike_engine *e, struct sa *sa, const struct ike_path *path);
+/* AH is wanted, and its addresses would not arrive as they were sent. */
+bool path_bars_ah(const struct ike_engine *e, const struct sa *sa);
 void path_keepalive(struct ike_engine *e, struct sa *sa);
 time_us path_keepalive_at(const struct ike_engine *e, const struct sa *sa);
 
@@ -596,6 +604,8 @@ int create_response(struct ike_engine *e, struct sa *sa, const struct input *in)
 int create_choose_child(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain,
                         const struct child *old, enum select_ke ke, uint16_t ke_sent,
                         struct child **out);
+/* ERR_NO_PROPOSAL, and why. */
+int create_explain_nat(struct ike_engine *e);
 int create_accept_child(struct ike_engine *e, struct sa *sa, struct child *c,
                         const struct child *rekeyed, const struct wire_chain *chain,
                         enum select_ke ke, uint16_t group) MUST_USE;

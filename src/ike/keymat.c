@@ -82,7 +82,9 @@ size_t keymat_child_len(const struct chosen *chosen)
 {
     const struct encr_alg *encr = suite_encr(chosen->encr, chosen->encr_bits);
     const struct integ_alg *integ = chosen->integ ? suite_integ(chosen->integ) : NULL;
-    return encr ? suite_encr_keymat(encr) + (integ ? integ->key_len : 0) : 0;
+    if (!encr && chosen->encr != ENCR_NONE)
+        return 0;
+    return (encr ? suite_encr_keymat(encr) : 0) + (integ ? integ->key_len : 0);
 }
 
 /* KEYMAT = prf+(SK_d, [g^ir |] Ni | Nr), RFC 7296 2.17. */

@@ -19,9 +19,12 @@ static void detection_hash(uint64_t spi_i, uint64_t spi_r, const struct endpoint
     hash_sha1(&all, 1, out);
 }
 
-/* A gateway on a port of its own is reached in UDP only, from the first message on. */
+/* A gateway on a port of its own is reached in UDP only, from the first message on. AH cannot be
+ * put into UDP: whoever wants it must not look like a host behind NAT. */
 static bool forces_udp(const struct ike_engine *e, const struct ike_path *path)
 {
+    if (child_protocol(e) == PROTOCOL_AH)
+        return false;
     return e->conf->encap == CONF_ENCAP_UDP || (e->conf->initiator && path->port == IKE_PORT_NATT);
 }
 
@@ -100,6 +103,11 @@ void path_heard(struct ike_engine *e, struct sa *sa, const struct ike_path *path
     sa->path.remote = path->remote;
     if (sa->tunnel && sa->tunnel->sa == sa)
         queue_move(e, sa);
+}
+
+bool path_bars_ah(const struct ike_engine *e, const struct sa *sa)
+{
+    return child_protocol(e) == PROTOCOL_AH && (sa->nat_local || sa->nat_remote);
 }
 
 time_us path_keepalive_at(const struct ike_engine *e, const struct sa *sa)

@@ -123,10 +123,11 @@ static bool match_pair(const struct selection *s, const struct proposal *own,
         return false;
     for (size_t i = 0; i < ARRAY_LEN(order); i++)
         if (order[i] != TRANSFORM_KE && !pick(own, theirs, order[i], s->esn, m))
-            if (!(order[i] == TRANSFORM_PRF && own->protocol == PROTOCOL_ESP) &&
+            if (!(order[i] == TRANSFORM_PRF && own->protocol != PROTOCOL_IKE) &&
                 !(order[i] == TRANSFORM_SN && own->protocol == PROTOCOL_IKE))
                 return false;
-    return m->picked[TRANSFORM_ENCR] && match_group(s, own, theirs, group, &m->rank[TRANSFORM_KE]);
+    uint8_t main = own->protocol == PROTOCOL_AH ? TRANSFORM_INTEG : TRANSFORM_ENCR;
+    return m->picked[main] && match_group(s, own, theirs, group, &m->rank[TRANSFORM_KE]);
 }
 
 static bool better(const struct match *a, const struct match *b)
@@ -194,9 +195,9 @@ static bool inside(const struct proposal *offer, const struct proposal *answer)
 int select_check(const struct proposal *offer, size_t count, const struct proposal *answer,
                  enum select_ke ke)
 {
-    bool ike = answer->protocol == PROTOCOL_IKE;
-    size_t groups = count_type(answer, TRANSFORM_KE);
-    if (count_type(answer, TRANSFORM_ENCR) != 1 || count_type(answer, TRANSFORM_INTEG) > 1 ||
+    bool ike = answer->protocol == PROTOCOL_IKE, ah = answer->protocol == PROTOCOL_AH;
+    size_t groups = count_type(answer, TRANSFORM_KE), macs = count_type(answer, TRANSFORM_INTEG);
+    if (count_type(answer, TRANSFORM_ENCR) != (ah ? 0 : 1) || macs > 1 || (ah && macs == 0) ||
         count_type(answer, TRANSFORM_PRF) != (ike ? 1 : 0) || groups > 1 ||
         count_type(answer, TRANSFORM_SN) > 1 || (ke == SELECT_KE_MUST && groups != 1) ||
         (ke == SELECT_KE_NEVER && groups != 0))

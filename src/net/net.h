@@ -4,7 +4,7 @@
  * selector: four zero octets after the UDP header = IKE (the first socket of the group), otherwise
  * the worker whose number is spi % workers. Non-blocking, IP_PKTINFO, no fragments
  *          (IP_MTU_DISCOVER), UDP_GRO on the workers' sockets. One IPv4 and one IPv6 socket each.
- * raw      raw ESP sockets, protocol 50.
+ * raw      raw sockets, protocols 50 (ESP) and 51 (AH).
  * tun      a multi-queue TUN device with virtio headers and TSO/USO offloads.
  * netlink  addresses, links, routes, rules (libmnl); and watching them.
  * route    a client's routes: a table and a firewall mark of their own for default routes, plain
@@ -39,14 +39,14 @@ struct net_udp_group {
 int net_udp_open(const struct ip *ip, uint16_t port_500, uint16_t port_natt, uint16_t workers,
                  uint32_t mark, struct net_udp_group *out, char why[static NET_WHY]) MUST_USE;
 void net_udp_close(struct net_udp_group *group);
-int net_raw_open(uint8_t family, uint32_t mark,
-                 char why[static NET_WHY]) MUST_USE; /* descriptor of a raw ESP socket */
-/* Raw ESP sockets, one a worker, each seeing only the packets whose spi % workers is its own. */
+/* Raw sockets for plain ESP or AH, one a worker, each seeing only the packets whose spi % workers
+ * is its own. AH protects the outer header: over IPv4 the caller writes it, all but the checksum;
+ * over IPv6 the kernel does, and hands over the destination (IPV6_PKTINFO) of what comes in. */
 struct net_raw_group {
     int worker[NET_WORKERS_MAX]; /* -1 where there is none */
 };
-int net_raw_open_group(uint8_t family, uint16_t workers, uint32_t mark, struct net_raw_group *out,
-                       char why[static NET_WHY]) MUST_USE;
+int net_raw_open_group(uint8_t family, bool ah, uint16_t workers, uint32_t mark,
+                       struct net_raw_group *out, char why[static NET_WHY]) MUST_USE;
 void net_raw_close(struct net_raw_group *group);
 
 /* One datagram with its addresses. 0 with *len set, ERR_AGAIN, or ERR_SYSTEM. Call it until it says

@@ -60,6 +60,7 @@ void run_child_config(const struct ike_child *child, const struct conf *conf, ui
     out->encr = child->encr;
     out->encr_bits = child->encr_bits;
     out->integ = child->integ;
+    out->ah = child->ah;
     out->esn = child->esn;
     out->udp = child->udp;
     out->out_waits = child->out_waits;
@@ -82,9 +83,10 @@ void run_child_config(const struct ike_child *child, const struct conf *conf, ui
 
 void run_child_suite(const struct ike_child *child, char text[static IPC_SUITE_TEXT])
 {
-    struct proposal chosen = {.protocol = PROTOCOL_ESP};
+    struct proposal chosen = {.protocol = child->ah ? PROTOCOL_AH : PROTOCOL_ESP};
     char all[512];
-    (void)proposal_add(&chosen, TRANSFORM_ENCR, child->encr, child->encr_bits);
+    if (!child->ah)
+        (void)proposal_add(&chosen, TRANSFORM_ENCR, child->encr, child->encr_bits);
     if (child->integ)
         (void)proposal_add(&chosen, TRANSFORM_INTEG, child->integ, 0);
     (void)proposal_add(&chosen, TRANSFORM_SN, child->esn, 0);

@@ -3,7 +3,9 @@
 #include "run/esp_send.h"
 
 #include <errno.h>
+#include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/ip6.h>
 #include <netinet/udp.h>
 #include <poll.h>
 #include <pthread.h>
@@ -33,7 +35,7 @@ enum {
 /* A socket the in thread reads. */
 struct source {
     int fd;
-    bool udp;
+    bool udp, ah;
     uint8_t family;
     bool busy;     /* had something when it was last looked at */
     uint32_t lost; /* the kernel's count of what did not fit into the buffer */
@@ -159,10 +161,10 @@ struct inbox {
     uint8_t *buffers;
 };
 
-static void prepare(struct inbox *box, unsigned count)
+static void prepare(struct inbox *box, unsigned count, size_t room)
 {
     for (unsigned i = 0; i < count; i++) {
-        box->iov[i] = (struct iovec){.iov_base = box->buffers + (size_t)i * BUFFER_STRIDE,
+        box->iov[i] = (struct iovec){.iov_base = box->buffers + (size_t)i * BUFFER_STRIDE + room,
                                      .iov_len = ESP_DATAGRAM_MAX};
         box->messages[i].msg_hdr = (struct msghdr){.msg_name = &box->from[i],
                                                    .msg_namelen = sizeof(box->from[i]),
@@ -191,6 +193,36 @@ static void read_control(struct msghdr *msg, struct esp_datagrams *d, uint32_t *
     }
 }
 
+/* A raw IPv6 socket keeps the outer header, which AH covers: what matters of it is put back into
+ * the room before the data. Over 64 KiB there is no such packet. */
+static void restore_ip6(struct msghdr *msg, struct esp_datagrams *d)
+{
+    struct ip6_hdr ip = {.ip6_flow = htonl(6u << 28), .ip6_nxt = IPPROTO_AH};
+    if (d->len > UINT16_MAX || d->from->ss_family != AF_INET6) {
+        d->len = 0;
+        return;
+    }
+    ip.ip6_plen = htons((uint16_t)d->len);
+    ip.ip6_src = ((const struct sockaddr_in6 *)(const void *)d->from)->sin6_addr;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+        struct in6_pktinfo info;
+        if (c->cmsg_level != IPPROTO_IPV6 || c->cmsg_type != IPV6_PKTINFO)
+            continue;
+        memcpy(&info, CMSG_DATA(c), sizeof(info));
+        ip.ip6_dst = info.ipi6_addr;
+    }
+    d->data -= sizeof(ip);
+    d->len += (uint32_t)sizeof(ip);
+    memcpy(d->data, &ip, sizeof(ip));
+}
+
+/* AH comes whole: the TOS is in the header, and there is nothing to take off. */
+static void keep_ip4(struct esp_datagrams *d)
+{
+    if (d->len >= IP4_LEAST)
+        d->tos = d->data[1];
+}
+
 /* A raw IPv4 socket hands over the IP header, too. */
 static void strip_ip(struct esp_datagrams *d)
 {
@@ -208,7 +240,7 @@ static void strip_ip(struct esp_datagrams *d)
 static unsigned carry_in(struct esp_in *in, struct inbox *box, struct source *source)
 {
     uint32_t lost = source->lost;
-    prepare(box, RECEIVE_BATCH);
+    prepare(box, RECEIVE_BATCH, source->ah && source->family == 6 ? sizeof(struct ip6_hdr) : 0);
     int count = recvmmsg(source->fd, box->messages, RECEIVE_BATCH, MSG_DONTWAIT, NULL);
     if (count <= 0)
         return 0;
@@ -217,9 +249,12 @@ static unsigned carry_in(struct esp_in *in, struct inbox *box, struct source *so
         *d = (struct esp_datagrams){.data = box->iov[i].iov_base,
                                     .len = box->messages[i].msg_len,
                                     .udp = source->udp,
+                                    .ah = source->ah,
                                     .from = &box->from[i]};
         read_control(&box->messages[i].msg_hdr, d, &lost);
-        if (!source->udp && source->family == 4)
+        if (source->ah)
+            source->family == 4 ? keep_ip4(d) : restore_ip6(&box->messages[i].msg_hdr, d);
+        else if (!source->udp && source->family == 4)
             strip_ip(d);
     }
     if (lost != source->lost)
@@ -281,11 +316,11 @@ static void *in_thread(void *context)
 
 /* ---- start and stop ------------------------------------------------------------------------- */
 
-static void add_source(struct worker *worker, int fd, bool udp, uint8_t family)
+static void add_source(struct worker *worker, int fd, bool udp, bool ah, uint8_t family)
 {
     if (fd >= 0 && worker->source_count < IN_SOCKETS)
         worker->sources[worker->source_count++] =
-            (struct source){.fd = fd, .udp = udp, .family = family};
+            (struct source){.fd = fd, .udp = udp, .ah = ah, .family = family};
 }
 
 static void give_sockets(struct worker *worker, const struct esp_workers_config *config)
@@ -299,10 +334,10 @@ static void give_sockets(struct worker *worker, const struct esp_workers_config 
         int fd = config->sockets->group[i].worker[index];
         sender->udp[sender->count].ip = config->sockets->ip[i];
         sender->udp[sender->count++].fd = fd;
-        add_source(worker, fd, true, config->sockets->ip[i].family);
+        add_source(worker, fd, true, false, config->sockets->ip[i].family);
     }
-    add_source(worker, sender->raw4, false, 4);
-    add_source(worker, sender->raw6, false, 6);
+    add_source(worker, sender->raw4, false, config->sockets->ah, 4);
+    add_source(worker, sender->raw6, false, config->sockets->ah, 6);
 }
 
 static int start_threads(struct worker *worker)

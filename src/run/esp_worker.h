@@ -15,7 +15,7 @@ struct esp_workers_config {
     uint16_t workers;
     const struct net_tun *tun;               /* a queue a worker */
     const struct run_sockets *sockets;       /* their worker[] members are used */
-    const struct net_raw_group *raw4, *raw6; /* plain ESP; NULL = none */
+    const struct net_raw_group *raw4, *raw6; /* plain ESP, or AH when sockets->ah; NULL = none */
 };
 struct esp_workers;
 

@@ -34,8 +34,9 @@ struct run_sockets {
     size_t count;
     struct ip ip[RUN_GROUPS];
     struct net_udp_group group[RUN_GROUPS];
-    bool plain4, plain6;             /* raw4, raw6 are open */
-    struct net_raw_group raw4, raw6; /* plain ESP */
+    bool plain4, plain6; /* raw4, raw6 are open */
+    bool ah;             /* for AH, else plain ESP */
+    struct net_raw_group raw4, raw6;
 };
 
 /* Monotonic microseconds that go on while the machine sleeps. */

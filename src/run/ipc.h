@@ -90,7 +90,7 @@ struct ipc_status_child {
     uint64_t tunnel;
     uint32_t spi_in, spi_out;
     uint16_t ke; /* group of its own key exchange, 0 = none */
-    bool esn, udp, initiator;
+    bool esn, udp, ah, initiator;
     char name[32]; /* of a client's further child */
     char suite[IPC_SUITE_TEXT];
     uint8_t local_count, remote_count;

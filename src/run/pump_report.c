@@ -32,6 +32,7 @@ static void report_child(const struct report *report, const struct ike_child *ch
     out->spi_out = child->spi_out;
     out->esn = child->esn;
     out->udp = child->udp;
+    out->ah = child->ah;
     out->initiator = child->initiator;
     out->ke = child->ke;
     if (child->wish > 0 && child->wish <= report->pump->conf->tunnel.child_count)

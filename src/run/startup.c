@@ -85,11 +85,13 @@ static int open_sockets(struct monitor *m)
 {
     char why[NET_WHY] = "";
     int result = open_udp(m, why);
-    if (result == 0 && m->conf->tunnel.encap == CONF_ENCAP_AUTO) {
+    bool ah = m->conf->tunnel.esp[0].protocol == PROTOCOL_AH;
+    if (result == 0 && (ah || m->conf->tunnel.encap == CONF_ENCAP_AUTO)) {
         char unused[NET_WHY];
         struct run_sockets *s = &m->sockets;
-        s->plain4 = !net_raw_open_group(4, m->workers, m->net.mark, &s->raw4, unused);
-        s->plain6 = !net_raw_open_group(6, m->workers, m->net.mark, &s->raw6, unused);
+        s->ah = ah;
+        s->plain4 = !net_raw_open_group(4, ah, m->workers, m->net.mark, &s->raw4, unused);
+        s->plain6 = !net_raw_open_group(6, ah, m->workers, m->net.mark, &s->raw6, unused);
     }
     if (result == 0)
         return 0;

@@ -108,9 +108,10 @@ void wire_put_delete_ike(struct wire_builder *b)
     put_delete(b, PROTOCOL_IKE, 0, NULL, 0);
 }
 
-void wire_put_delete_esp(struct wire_builder *b, const uint32_t *spis, size_t count)
+void wire_put_delete_children(struct wire_builder *b, uint8_t protocol, const uint32_t *spis,
+                              size_t count)
 {
     if (count == 0)
         b->w.bad = true;
-    put_delete(b, PROTOCOL_ESP, 4, spis, count);
+    put_delete(b, protocol, 4, spis, count);
 }

@@ -176,7 +176,7 @@ enum {
     AUTH_DIGITAL_SIGNATURE = 14
 };
 enum { CERT_X509_SIGNATURE = 4 };
-enum { ENCR_AES_CBC = 12, ENCR_AES_GCM_16 = 20, ENCR_CHACHA20_POLY1305 = 28 };
+enum { ENCR_NONE = 0, ENCR_AES_CBC = 12, ENCR_AES_GCM_16 = 20, ENCR_CHACHA20_POLY1305 = 28 };
 enum { SN_32 = 0, SN_64 = 1 };
 
 /* Names: the word of the RFC, or "exchange-200" in text. Never NULL. */
@@ -321,7 +321,9 @@ void wire_put_notify(struct wire_builder *b, uint16_t type, struct bytes data);
 void wire_put_notify_spi(struct wire_builder *b, uint8_t protocol, struct bytes spi, uint16_t type,
                          struct bytes data);
 void wire_put_delete_ike(struct wire_builder *b);
-void wire_put_delete_esp(struct wire_builder *b, const uint32_t *spis, size_t count);
+/* protocol: ESP or AH. */
+void wire_put_delete_children(struct wire_builder *b, uint8_t protocol, const uint32_t *spis,
+                              size_t count);
 void wire_put_ts(struct wire_builder *b, uint8_t payload, const struct selector *selectors,
                  size_t count);
 void wire_put_config(struct wire_builder *b, const struct wire_config *config);

@@ -121,7 +121,7 @@ int main(int argc, char **argv)
     sockets.ip[0] = sa.local.ip;
     if (net_udp_open(&sa.local.ip, 500, 4500, workers, 0, &sockets.group[0], why) != 0)
         die("udp", why);
-    if (!sa.udp && net_raw_open_group(sa.local.ip.family, workers, 0, &raw, why) != 0)
+    if (!sa.udp && net_raw_open_group(sa.local.ip.family, false, workers, 0, &raw, why) != 0)
         die("raw", why);
     struct esp_plane *plane = esp_create(&config);
     struct esp_workers *threads = NULL;

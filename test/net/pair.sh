@@ -7,7 +7,7 @@
 #          2001:db8:7::2      router ------- 198.51.100.1 server    10.20.0.1 and fd20::1 on lo
 #   second 192.168.7.3 -------+ (NAT or not) 2001:db8:5::1
 #
-#   test/net/pair.sh [PART...]     parts: rows plain loss small two site lifetime canary
+#   test/net/pair.sh [PART...]     parts: rows plain ah loss small two site lifetime canary
 
 . "$(dirname "$0")/lib.sh"
 . "$LAB_LIB/shrike.sh"
@@ -169,6 +169,38 @@ part_plain()
     fi
 }
 
+# AH: integrity and no secrecy, the outer header included; where a NAT changes that, it is refused.
+part_ah()
+{
+    local outside esn why
+    for outside in 198.51.100.1 2001:db8:5::1; do
+        nat routed
+        esn=yes
+        [ "$outside" = 198.51.100.1 ] || esn=no
+        configure psk $outside ah=sha256-x25519 esn=$esn
+        sniff router wan ah
+        if started "AH, $outside"; then
+            carries "AH, $outside"
+            rekeys "AH, $outside"
+            expect "AH, $outside: ping of 8000 octets" on client ping -q -c 2 -W 2 -s 8000 10.20.0.1
+            is "AH, $outside: status names it" "$(shrike_status server "s['tunnels'][0]['children'][0]['protocol']")" ah
+            is "AH, $outside: nothing refused on arrival" \
+                "$(shrike_status server "sum(v for k, v in s['counters']['esp'].items() if k.startswith('drop_in'))")" 0
+            disconnect
+        fi
+        sniff_stop ah
+        is "AH, $outside: nothing beside it" \
+            "$(sniff_count ah "not (udp port 500 or ip proto 51 or ip6 proto 51 or $LAB_LINK_TALK)")" 0
+    done
+    nat nat
+    configure psk 198.51.100.1 ah=sha256
+    shrike_start server >/dev/null
+    on client timeout 30 "$SHRIKE" up /etc/shrike/peer.conf --wait --timeout 8 >"$LAB_DIR/connect.out" 2>&1
+    why=$(grep -o 'AH cannot pass the NAT' "$LAB_DIR/connect.out" | head -n 1)
+    is 'AH behind NAT: refused, and why' "$why" 'AH cannot pass the NAT'
+    disconnect
+}
+
 part_loss()
 {
     nat nat
@@ -290,7 +322,7 @@ part_canary()
 
 network
 parts=("$@")
-[ $# -gt 0 ] || parts=(rows plain loss small two site lifetime canary)
+[ $# -gt 0 ] || parts=(rows plain ah loss small two site lifetime canary)
 for part in "${parts[@]}"; do
     "part_$part"
 done

@@ -23,7 +23,7 @@ shrike_need()
 #   gateway: id, listen, cert, key, ca, pool, dns, routes (its networks), any_cert, peer (identity
 #            of the one client with a shared secret), nat
 #   client:  remote (address), id, rid, cert, key, ca, send, request, local, interface
-#   both:    psk, ike, esp, legacy, pfs, esn, encap, ike_life, child_life, child_packets, dpd, workers, level
+#   both:    psk, ike, esp, ah, legacy, pfs, esn, encap, ike_life, child_life, child_packets, dpd, workers, level
 shrike_conf()
 {
     local host=$1 role=$2 pair
@@ -95,6 +95,7 @@ shrike_common_sections()
     echo '[crypto]'
     shrike_line ike "${c[ike]:-}"
     shrike_line esp "${c[esp]:-}"
+    shrike_line ah "${c[ah]:-}"
     shrike_line legacy "${c[legacy]:-}"
     shrike_line pfs "${c[pfs]:-}"
     shrike_line esn "${c[esn]:-}"

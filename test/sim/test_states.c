@@ -52,7 +52,7 @@ static void put_content(struct wire_builder *b, unsigned content)
         wire_put_ke(b, 31, (struct bytes){some, 32});
         break;
     case 4:
-        wire_put_delete_esp(b, &spi, 1);
+        wire_put_delete_children(b, PROTOCOL_ESP, &spi, 1);
         wire_put_notify_spi(b, PROTOCOL_ESP, (struct bytes){some, 4}, NOTIFY_REKEY_SA, none);
         break;
     case 5: /* all that IKE_AUTH needs, in kind, and with no proof in it */

@@ -26,10 +26,9 @@ static void make_ready(const struct sim_host *host)
         assert_int_equal(suite_ready(&host->conf.ike[0].transforms[i]), 0);
 }
 
-/* Set up, both rekeys, and a message under the last keys. */
+/* Both rekeys, and a message under the last keys. */
 static void through_life(struct pair *p)
 {
-    pair_up(p);
     uint32_t first = pair_child(p->client)->spi_in;
     assert_int_equal(pair_child(p->client)->esn, p->client->conf.esn);
     assert_int_equal(pair_child(p->client)->ke, 0);
@@ -48,6 +47,13 @@ static void through_life(struct pair *p)
     pair_end(p);
 }
 
+static void use_ah(struct sim_host *host, const char *child)
+{
+    struct bytes bad;
+    sim_proposals(host, "aes256gcm16-prfsha256-x25519", "aes256gcm16");
+    assert_int_equal(suite_parse(child, PROTOCOL_AH, &host->conf.esp[0], &bad), 0);
+}
+
 static void run(const char *cipher, const char *prf, const char *group, const char *sn)
 {
     char ike[96], esp[96];
@@ -57,6 +63,7 @@ static void run(const char *cipher, const char *prf, const char *group, const ch
     sim_proposals(p.client, ike, esp);
     sim_proposals(p.gateway, ike, esp);
     p.client->conf.esn = p.gateway->conf.esn = *sn == 0;
+    pair_up(&p);
     through_life(&p);
 }
 
@@ -79,6 +86,7 @@ static void test_rare(void **state)
         sim_proposals(p.client, rare[i], esp);
         sim_proposals(p.gateway, rare[i], esp);
         make_ready(p.client);
+        pair_up(&p);
         through_life(&p);
     }
 }
@@ -90,7 +98,64 @@ static void test_null(void **state)
     struct pair p = pair_make();
     sim_proposals(p.client, "aes256gcm16-prfsha256-x25519", "null-sha256-x25519");
     sim_proposals(p.gateway, "aes256gcm16-prfsha256-x25519", "null-sha256-x25519");
+    pair_up(&p);
     through_life(&p);
+}
+
+/* What the client says of an attempt that must fail. */
+static const char *fails(struct pair *p)
+{
+    pair_start(p);
+    sim_run(p->sim, 5 * TIME_SECOND);
+    assert_int_equal(sim_events(p->client, IKE_EVENT_ESTABLISHED), 0);
+    assert_int_equal(sim_events(p->client, IKE_EVENT_FAILED), 1);
+    return sim_event(p->client, IKE_EVENT_FAILED)->text;
+}
+
+/* AH in all of a tunnel's life; its SPIs are deleted and rekeyed as AH's. */
+static void test_ah(void **state)
+{
+    (void)state;
+    static const char *const children[] = {"sha256-x25519", "sha512-ecp256"};
+    for (size_t i = 0; i < ARRAY_LEN(children); i++) {
+        struct pair p = pair_make();
+        use_ah(p.client, children[i]);
+        use_ah(p.gateway, children[i]);
+        p.client->conf.esn = p.gateway->conf.esn = i == 0;
+        pair_up(&p);
+        assert_true(pair_child(p.client)->ah && pair_child(p.gateway)->ah);
+        assert_false(pair_child(p.client)->udp);
+        assert_int_equal(pair_child(p.client)->encr, 0);
+        assert_int_equal(pair_child(p.client)->keymat_len, i == 0 ? 32 : 64);
+        through_life(&p);
+    }
+}
+
+/* One side wants AH, the other ESP: no child SA. */
+static void test_ah_and_esp(void **state)
+{
+    (void)state;
+    struct pair p = pair_make();
+    use_ah(p.client, "sha256");
+    sim_proposals(p.gateway, "aes256gcm16-prfsha256-x25519", "aes256-sha256");
+    p.client->conf.encap = p.gateway->conf.encap = CONF_ENCAP_AUTO;
+    assert_null(strstr(fails(&p), "AH cannot pass"));
+    pair_end(&p);
+}
+
+/* A NAT on either side: refused by who sees it, and both say why. */
+static void test_ah_behind_nat(void **state)
+{
+    (void)state;
+    for (int side = 0; side < 2; side++) {
+        struct pair p = pair_make();
+        use_ah(p.client, "sha256");
+        use_ah(p.gateway, "sha256");
+        assert_true(ip_parse("203.0.113.5", side == 0 ? &p.client->nat_ip : &p.gateway->nat_ip));
+        assert_non_null(strstr(fails(&p), "AH cannot pass the NAT"));
+        assert_int_equal(sim_events(p.gateway, IKE_EVENT_ESTABLISHED), 0);
+        pair_end(&p);
+    }
 }
 
 static void test_prfs(void **state)
@@ -134,9 +199,11 @@ static void test_preference(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ciphers), cmocka_unit_test(test_prfs),
-        cmocka_unit_test(test_groups),  cmocka_unit_test(test_rare),
-        cmocka_unit_test(test_null),    cmocka_unit_test(test_preference),
+        cmocka_unit_test(test_ciphers),    cmocka_unit_test(test_prfs),
+        cmocka_unit_test(test_groups),     cmocka_unit_test(test_rare),
+        cmocka_unit_test(test_null),       cmocka_unit_test(test_ah),
+        cmocka_unit_test(test_ah_and_esp), cmocka_unit_test(test_ah_behind_nat),
+        cmocka_unit_test(test_preference),
     };
     return cmocka_run_group_tests(tests, pair_group_start, pair_group_end);
 }

@@ -386,6 +386,8 @@ static void weak_algorithms_are_pointed_out(void **state)
                    7, "the proposals allow prfsha1");
     expect_warning(CLIENT("cert = both.pem\n[crypto]\nesp = null-sha256\n"), 6,
                    "the proposals allow null: traffic is protected against change only");
+    expect_warning(CLIENT("cert = both.pem\n[crypto]\nah = sha256\n"), 6,
+                   "child SAs use AH: traffic is protected against change only");
     /* sound ones need no word */
     assert_int_equal(check(CLIENT("cert = both.pem\n[crypto]\n"
                                   "ike = aes192gcm16-prfsha256-modp8192-ecp512bp\n"

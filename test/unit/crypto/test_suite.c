@@ -106,7 +106,11 @@ static void refused(void **state)
         assert_string_equal(bad, cases[i].bad);
         assert_memory_equal(&p, &before, sizeof(p));
     }
-    assert_int_equal(parse("aes256gcm16", PROTOCOL_AH, &p, bad), ERR_UNSUPPORTED);
+    assert_int_equal(parse("aes256gcm16", PROTOCOL_AH, &p, bad), ERR_SYNTAX);
+    assert_int_equal(parse("aes256gcm16", PROTOCOL_NONE, &p, bad), ERR_UNSUPPORTED);
+    assert_int_equal(parse("ecp256", PROTOCOL_AH, &p, bad), ERR_SYNTAX);
+    assert_int_equal(parse("null-sha256", PROTOCOL_AH, &p, bad), ERR_SYNTAX);
+    assert_int_equal(parse("sha256-ecp256", PROTOCOL_AH, &p, bad), 0);
 }
 
 /* Everything that can be parsed prints as what can be parsed again. */

@@ -164,7 +164,7 @@ static void raw_sockets_split(void **state)
         struct net_raw_group raw;
         struct sockaddr_storage to;
         struct endpoint e = {.ip = address(family == 4 ? "127.0.0.1" : "::1")};
-        assert_int_equal(net_raw_open_group(family, WORKERS, 0, &raw, why), 0);
+        assert_int_equal(net_raw_open_group(family, false, WORKERS, 0, &raw, why), 0);
         socklen_t len = endpoint_to_sockaddr(&e, &to);
         for (uint32_t spi = 0; spi < 9; spi++) {
             uint8_t packet[40] = {0, 0, 2, (uint8_t)spi};

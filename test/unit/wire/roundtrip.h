@@ -181,7 +181,7 @@ static inline int roundtrip_delete(struct bytes in)
     if (first.protocol == PROTOCOL_IKE)
         wire_put_delete_ike(&b);
     else
-        wire_put_delete_esp(&b, spis, first.count);
+        wire_put_delete_children(&b, PROTOCOL_ESP, spis, first.count);
     HOLDS(wire_delete_read(roundtrip_body(&b), &second) == 0);
     HOLDS(first.count == second.count && bytes_equal(first.spis, second.spis));
     return 0;

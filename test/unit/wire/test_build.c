@@ -42,7 +42,7 @@ static struct bytes build_inner(uint8_t *first)
     wire_put_config(&b, &config);
     wire_put_ts(&b, PAYLOAD_TSi, any, 2);
     wire_put_ts(&b, PAYLOAD_TSr, any, 1);
-    wire_put_delete_esp(&b, spis, 2);
+    wire_put_delete_children(&b, PROTOCOL_ESP, spis, 2);
     wire_put_delete_ike(&b);
     wire_put_notify_spi(&b, PROTOCOL_ESP, (struct bytes){some, 4}, NOTIFY_REKEY_SA,
                         (struct bytes){0});

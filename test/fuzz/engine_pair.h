@@ -18,16 +18,17 @@ struct pair_engine {
     struct ike_answer answer;
     bool answer_waits;
 };
+struct pair_datagram {
+    int to;
+    struct ike_path path;
+    struct bytes octets;
+};
 struct engine_pair {
     struct pair_engine side[2]; /* 0: client */
     time_us now;
     uint64_t dice;
     struct random random;
-    struct {
-        int to;
-        struct ike_path path;
-        struct bytes octets;
-    } queue[PAIR_QUEUE];
+    struct pair_datagram queue[PAIR_QUEUE];
     unsigned queued, taken;
     bool drop_auth; /* the client's IKE_AUTH stays away */
     bool drop_all;  /* so does its IKE_SA_INIT */
@@ -46,6 +47,14 @@ static inline int64_t pair_wall(void *context)
 {
     (void)context;
     return 1800000000;
+}
+
+static inline void pair_start(struct engine_pair *p, int i)
+{
+    struct pair_engine *side = &p->side[i];
+    side->engine = ike_create(&side->setup, p->now);
+    if (!side->engine)
+        abort();
 }
 
 static inline void pair_configure(struct engine_pair *p, int i)
@@ -72,9 +81,13 @@ static inline void pair_configure(struct engine_pair *p, int i)
     c->max_tunnels = 16;
     side->setup = (struct ike_setup){
         .tunnel = c, .random = &p->random, .own_id = c->local_id, .wall_clock = pair_wall};
-    side->engine = ike_create(&side->setup, p->now);
-    if (!side->engine)
-        abort();
+    pair_start(p, i);
+}
+
+/* From that side to the other. */
+static inline struct ike_path pair_path(const struct engine_pair *p, int i)
+{
+    return (struct ike_path){.local = {p->side[i].ip, 500}, .remote = {p->side[!i].ip, 500}};
 }
 
 static inline void pair_answer(struct pair_engine *side, const struct ike_ask *ask)
@@ -157,6 +170,37 @@ static inline void pair_settle(struct engine_pair *p)
     }
 }
 
+/* Both delete everything, and time goes by: then nothing may be held. */
+static inline void pair_take_down(struct engine_pair *p)
+{
+    struct ike_command all = {.kind = IKE_DELETE};
+    p->drop_auth = p->drop_all = false;
+    for (int i = 0; i < 2; i++) {
+        if (ike_command(p->side[i].engine, p->now, &all, NULL) == 0)
+            pair_drain(p, i);
+        pair_settle(p);
+    }
+    for (int turn = 0; turn < 400; turn++) {
+        time_us a = ike_deadline(p->side[0].engine), b = ike_deadline(p->side[1].engine);
+        time_us next = a < b ? a : b;
+        if (next == TIME_NEVER)
+            break;
+        p->now = next > p->now ? next : p->now;
+        for (int i = 0; i < 2; i++) {
+            ike_tick(p->side[i].engine, p->now);
+            pair_drain(p, i);
+        }
+        pair_settle(p);
+    }
+    for (int i = 0; i < 2; i++) {
+        struct ike_usage u;
+        ike_usage(p->side[i].engine, &u);
+        if (u.sas + u.children + u.messages + u.timers + u.half_open + u.actions > 0 ||
+            ike_counters(p->side[i].engine)->illegal_moves > 0)
+            abort();
+    }
+}
+
 static inline void pair_free(struct engine_pair *p)
 {
     for (unsigned i = 0; i < p->queued; i++)
@@ -178,9 +222,7 @@ static inline void pair_begin_at(struct engine_pair *p, enum pair_stage stage)
     p->drop_all = stage == PAIR_FIRST_ONLY;
     pair_configure(p, 0);
     pair_configure(p, 1);
-    struct ike_command command = {.kind = IKE_INITIATE};
-    command.path.local = (struct endpoint){p->side[0].ip, 500};
-    command.path.remote = (struct endpoint){p->side[1].ip, 500};
+    struct ike_command command = {.kind = IKE_INITIATE, .path = pair_path(p, 0)};
     if (ike_command(p->side[0].engine, p->now, &command, NULL) != 0)
         abort();
     pair_drain(p, 0);

@@ -48,36 +48,6 @@ static void send_one(struct engine_pair *p, int from, struct reader *r)
     }
 }
 
-static void take_down(struct engine_pair *p)
-{
-    struct ike_command all = {.kind = IKE_DELETE};
-    p->drop_auth = false;
-    for (int i = 0; i < 2; i++) {
-        if (ike_command(p->side[i].engine, p->now, &all, NULL) == 0)
-            pair_drain(p, i);
-        pair_settle(p);
-    }
-    for (int turn = 0; turn < 400; turn++) {
-        time_us a = ike_deadline(p->side[0].engine), b = ike_deadline(p->side[1].engine);
-        time_us next = a < b ? a : b;
-        if (next == TIME_NEVER)
-            break;
-        p->now = next > p->now ? next : p->now;
-        for (int i = 0; i < 2; i++) {
-            ike_tick(p->side[i].engine, p->now);
-            pair_drain(p, i);
-        }
-        pair_settle(p);
-    }
-    for (int i = 0; i < 2; i++) {
-        struct ike_usage u;
-        ike_usage(p->side[i].engine, &u);
-        if (u.sas + u.children + u.messages + u.timers + u.half_open + u.actions > 0 ||
-            ike_counters(p->side[i].engine)->illegal_moves > 0)
-            abort();
-    }
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct engine_pair p;
@@ -86,7 +56,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     pair_begin_at(&p, head & 2 ? PAIR_WITHOUT_AUTH : PAIR_UP);
     for (int i = 0; i < 6 && r.left >= 5; i++)
         send_one(&p, head & 1, &r);
-    take_down(&p);
+    pair_take_down(&p);
     pair_free(&p);
     return 0;
 }

@@ -87,6 +87,8 @@ struct conf_tunnel {
     enum conf_encap encap;
     bool unique; /* gateway: a new IKE SA of an identity that sent INITIAL_CONTACT replaces the old
                     ones */
+    uint32_t
+        per_identity;     /* gateway: tunnels of one identity, 0 = no limit; the oldest gives way */
     uint32_t max_tunnels; /* IKE SAs, half-open ones included */
     uint32_t handshakes;  /* gateway, under load: new ones a second of one address; 0 = no limit */
     uint32_t ban; /* gateway: seconds that who failed to authenticate waits at most; 0 = never */

@@ -147,6 +147,9 @@ const struct option option_table[] = {
      .help = "Is a certificate of `ca` enough, without a [client] section for its identity?"},
     {G, .section = "auth", .key = "unique", .set = set_yes, FIELD(tunnel.unique), .fallback = "yes",
      .help = "A client that comes again replaces its old connection."},
+    {G, .section = "auth", .key = "tunnels-per-client", .set = set_number, TUNNEL(per_identity),
+     .low = 1, .high = 100000, .zero = "none", .fallback = "64",
+     .help = "Connections of one identity at once; one more ends its oldest. Or none: no limit."},
     {G, .section = "auth", .key = "ban", .set = set_duration, TUNNEL(ban), .low = 5, .high = 86400,
      .zero = "never", .fallback = "10m",
      .help = "An address (/32 or /64) that fails to authenticate again and again has to wait, at "

@@ -319,6 +319,7 @@ static void answer_request(struct ike_engine *e, struct sa *sa, const struct wir
     if (c)
         tunnel_up(e, sa->tunnel, c);
     established(e, sa);
+    tunnel_limit_others(e, sa->tunnel);
 }
 
 void auth_request_answered(struct ike_engine *e, struct sa *sa, const struct ike_answer *answer)

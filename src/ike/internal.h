@@ -359,6 +359,8 @@ void tunnel_close(struct ike_engine *e, struct tunnel *t, int err, uint16_t noti
                   const char *text);
 void tunnel_forget(struct ike_engine *e, struct tunnel *t); /* memory only, no action */
 void tunnel_replace_others(struct ike_engine *e, struct tunnel *t);
+/* One more of its identity is to stand: the oldest gives way when there are too many. */
+void tunnel_limit_others(struct ike_engine *e, struct tunnel *t);
 /* It has its first child: NET_UP and, once, ESTABLISHED. */
 void tunnel_up(struct ike_engine *e, struct tunnel *t, const struct child *c);
 

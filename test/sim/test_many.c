@@ -168,6 +168,44 @@ static void test_full(void **state)
     pair_end(&p);
 }
 
+/* One identity comes again and again without INITIAL_CONTACT: its oldest tunnels give way, those of
+ * others do not. */
+static void test_tunnels_of_one_identity(void **state)
+{
+    (void)state;
+    struct pair p = pair_make();
+    struct sim_host *other = sim_client(p.sim, "other", "192.0.2.3");
+    struct sim_view view;
+    sim_psk(other, NULL, PSK);
+    sim_psk(p.gateway, other, PSK);
+    p.gateway->conf.per_identity = 3;
+    p.gateway->conf.unique = false;
+    sim_start(p.client);
+    sim_start(p.gateway);
+    sim_start(other);
+    sim_initiate(other, p.gateway);
+    sim_run(p.sim, 2 * TIME_SECOND);
+    uint64_t first = sim_initiate(p.client, p.gateway), last = first;
+    for (int i = 1; i < 6; i++) {
+        sim_run(p.sim, 2 * TIME_SECOND);
+        last = sim_initiate(p.client, p.gateway);
+    }
+    sim_run(p.sim, 5 * TIME_SECOND);
+    sim_view(p.gateway, &view);
+    assert_int_equal(view.established, 3 + 1);
+    sim_view(p.client, &view);
+    assert_int_equal(view.established, 3);
+    sim_view(other, &view);
+    assert_int_equal(view.established, 1);
+    assert_int_equal(sim_events(p.gateway, IKE_EVENT_DOWN), 3);
+    assert_int_equal(sim_event(p.gateway, IKE_EVENT_DOWN)->err, ERR_LIMIT);
+    assert_int_equal(sim_events(p.client, IKE_EVENT_DOWN), 3); /* by a Delete, not by silence */
+    assert_int_equal(sim_event(p.client, IKE_EVENT_DOWN)->err, ERR_DELETED);
+    assert_int_not_equal(sim_event(p.client, IKE_EVENT_DOWN)->tunnel, last);
+    assert_int_equal(sim_command(other, IKE_DELETE, 0), 0);
+    pair_end(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -176,6 +214,7 @@ int main(void)
         cmocka_unit_test(test_half_open_flood),
         cmocka_unit_test(test_half_open_reaper),
         cmocka_unit_test(test_full),
+        cmocka_unit_test(test_tunnels_of_one_identity),
     };
     return cmocka_run_group_tests(tests, pair_group_start, pair_group_end);
 }

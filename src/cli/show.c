@@ -178,6 +178,20 @@ static void print_counters(const json_t *status, const char *head, const char *p
         printf("\n");
 }
 
+/* Only while there is something to say. */
+static void print_flood(const json_t *status)
+{
+    const json_t *flood = json_object_get(status, "flood");
+    uint64_t bits = number_of(flood, "puzzle_bits");
+    if (!json_is_true(json_object_get(flood, "cookies")))
+        return;
+    printf("  flood %llu half-open: strangers need a cookie",
+           (unsigned long long)number_of(flood, "half_open"));
+    if (bits)
+        printf(" and solve a puzzle of %llu bits", (unsigned long long)bits);
+    printf("\n");
+}
+
 void print_status(const json_t *status)
 {
     char span[32];
@@ -205,6 +219,7 @@ void print_status(const json_t *status)
     print_list(", listening on", json_object_get(status, "listen"));
     printf("\n");
     print_pools(status);
+    print_flood(status);
     print_counters(status, "  drops", "drop_", true);
     print_counters(status, "  refused", "refused_", false);
     if (!good && json_object_get(status, "last_error"))

@@ -33,7 +33,8 @@
  *      "processes": [{"name": "monitor"|"keys"|"ike"|"esp", "pid", "uid", "restarts"}],
  *      "interface", "mtu", "workers", "dns": ["9.9.9.9"...],
  *      "pools": [{"prefix": "10.99.0.0/16", "used": 3, "size": 65533}],   (gateway)
- *      "last_error": EVENT,                              (client: the last failure, if any)
+ *      "flood": {"half_open": n, "cookies": are they asked of all, "puzzle_bits": 0 = none},
+ * (gateway) "last_error": EVENT,                              (client: the last failure, if any)
  *      "refused": [REFUSAL...],                          (gateway: the last 16, newest first)
  *      "warnings": ["a sentence"...]}
  *   TUNNEL:

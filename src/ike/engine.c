@@ -288,5 +288,7 @@ void ike_usage(const struct ike_engine *e, struct ike_usage *out)
                               .messages = e->message_count - queue_spent_messages(e),
                               .timers = e->timer_count,
                               .half_open = gate_half_open(e),
+                              .cookies = gate_is_crowded(e),
+                              .puzzle = e->gate ? e->gate->difficulty : 0,
                               .actions = e->action_count};
 }

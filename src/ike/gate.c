@@ -95,6 +95,11 @@ static bool is_crowded(const struct gate *g)
     return g->half_open >= g->cookies_from;
 }
 
+bool gate_is_crowded(const struct ike_engine *e)
+{
+    return e->gate && is_crowded(e->gate);
+}
+
 time_us gate_deadline(const struct ike_engine *e)
 {
     const struct gate *g = e->gate;

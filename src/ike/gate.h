@@ -81,6 +81,7 @@ void gate_leave(struct ike_engine *e, struct sa *sa);
 void gate_tick(struct ike_engine *e, unsigned most);
 time_us gate_deadline(const struct ike_engine *e);
 size_t gate_half_open(const struct ike_engine *e);
+bool gate_is_crowded(const struct ike_engine *e);
 /* Its peer failed to authenticate, at the address that has shown that it receives. */
 void gate_failed(struct ike_engine *e, const struct sa *sa, int err);
 bool gate_blocks(struct ike_engine *e, const struct ip *from);

@@ -352,6 +352,8 @@ const struct ike_counters *ike_counters(const struct ike_engine *engine);
 /* For leak checks: IKE SAs, child SAs, stored messages, timers that are held. */
 struct ike_usage {
     size_t sas, children, messages, timers, half_open, actions;
+    bool cookies;   /* so many are half-open that strangers need a cookie */
+    uint8_t puzzle; /* difficulty of the puzzle they must solve besides, 0 = none */
 };
 void ike_usage(const struct ike_engine *engine, struct ike_usage *out);
 

@@ -123,6 +123,15 @@ static json_t *pools_json(const struct monitor *m)
     return out;
 }
 
+static json_t *flood_json(const struct ike_usage *usage)
+{
+    json_t *out = json_object();
+    json_object_set_new(out, "half_open", json_integer((json_int_t)usage->half_open));
+    json_object_set_new(out, "cookies", json_boolean(usage->cookies));
+    json_object_set_new(out, "puzzle_bits", json_integer(usage->puzzle));
+    return out;
+}
+
 static json_t *warnings_json(const struct monitor *m)
 {
     json_t *out = json_array();
@@ -155,6 +164,7 @@ static json_t *whole_status(struct monitor *m, const struct control_call *call)
     if (m->conf->gateway) {
         json_object_set_new(out, "listen", listen_json(m));
         json_object_set_new(out, "pools", pools_json(m));
+        json_object_set_new(out, "flood", flood_json(&m->status.ike_end.usage));
         json_object_set_new(out, "refused",
                             refusals_json(&m->refusals, m->conf, NULL, MONITOR_REFUSED));
     } else if (m->last_error) {

@@ -85,10 +85,10 @@ struct monitor {
     uint64_t established; /* tunnels that stand now */
     struct recent recent[MONITOR_RECENT];
     size_t recent_next;
-    struct refusals refusals;        /* gateway: peers; client: our own attempts */
-    json_t *last_error;              /* client */
-    time_us logged_since, full_said; /* how many lines about strangers, and when */
-    unsigned logged;
+    struct refusals refusals; /* gateway: peers; client: our own attempts */
+    json_t *last_error;       /* client */
+    struct log_budget refusals_logged;
+    time_us full_said; /* when the log said that no place is free */
 
     /* client */
     struct reconnect reconnect;

@@ -27,7 +27,7 @@ static int socket_for(const struct pump *pump, const struct ike_path *path)
     return -1;
 }
 
-static void send_now(const struct pump *pump, const struct ike_path *path, struct bytes datagram)
+static void send_now(struct pump *pump, const struct ike_path *path, struct bytes datagram)
 {
     char text[ADDR_TEXT];
     bool keepalive = datagram.len == 1; /* one octet of 0xff, sent as it is */
@@ -37,7 +37,7 @@ static void send_now(const struct pump *pump, const struct ike_path *path, struc
     int result =
         fd < 0 ? ERR_NOT_FOUND : net_send(fd, marker, datagram, &path->local, &path->remote);
     /* A lost datagram: retransmission is the engine's. */
-    if (result)
+    if (result && log_within(&pump->unsent, run_now(), 5))
         log_debug("cannot send to %s: %s", endpoint_print(&path->remote, text),
                   err_sentence(result));
 }

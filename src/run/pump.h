@@ -27,7 +27,8 @@ struct pump {
     uint32_t questions;   /* asked of keys, not yet answered */
     uint32_t unconfirmed; /* ESP_ADD without an answer */
     bool esp_gone, keys_gone;
-    bool forwards_network; /* set by pump_init(): NET_UP and NET_DOWN concern the monitor */
+    struct log_budget unsent; /* lines about datagrams that could not be sent */
+    bool forwards_network;    /* set by pump_init(): NET_UP and NET_DOWN concern the monitor */
     /* Datagrams held back, each a struct held and its octets. */
     uint8_t *held;
     size_t held_len;

@@ -57,17 +57,6 @@ static void log_failed(const struct ike_event *event, const char *who, const cha
         log_warn("%s at %s: %s", who, where, text);
 }
 
-/* A few lines a second are enough to see what goes on. */
-static bool may_log(struct monitor *m)
-{
-    time_us now = run_now();
-    if (now - m->logged_since > TIME_SECOND) {
-        m->logged_since = now;
-        m->logged = 0;
-    }
-    return m->logged++ < 5;
-}
-
 /* Only these come after the peer has proven who it is. */
 static bool is_proven(const struct ike_event *event)
 {
@@ -85,7 +74,7 @@ static void log_refused(struct monitor *m, const struct ike_event *event, const 
         log_warn("%s", sentence(event));
         m->full_said = now;
     }
-    if (may_log(m))
+    if (log_within(&m->refusals_logged, now, 5)) /* enough to see what goes on */
         log_at(is_proven(event) ? LEVEL_WARN : LEVEL_DEBUG, "refused %s at %s: %s", who, where,
                sentence(event));
 }

@@ -91,6 +91,7 @@ flood()
         ms=$(handshake late)
         times+="${times:+; }${ms:-none}"
     done
+    on server "$SHRIKE" status | grep '  flood ' | sed 's/^/      /'
     case $times in
     *none*) fail "$label: Shrike connects three times" "$times: $(tail -n 1 "$LAB_DIR/up.err")" ;;
     *) pass "$label: Shrike connects three times ($times)" ;;

@@ -199,12 +199,50 @@ static void hoarders(void **state)
     stop();
 }
 
+/* ---- guessing */
+
+/* One refused handshake; the octets of IKE_AUTH's answer that are not encrypted, and its length. */
+static size_t refused(const char *psk, int admit, uint8_t header[static 28])
+{
+    struct pair p = pair_make();
+    size_t len = 0;
+    p.client->psk[0] = psk;
+    p.gateway->admit = admit;
+    pair_start(&p);
+    sim_run(p.sim, 2 * TIME_SECOND);
+    const struct ike_event *failed = sim_event(p.client, IKE_EVENT_FAILED);
+    assert_non_null(failed);
+    assert_int_equal(failed->notify, NOTIFY_AUTHENTICATION_FAILED);
+    for (const struct sim_datagram *d = p.sim->log; d; d = d->next) {
+        if (d->octets[18] != EXCHANGE_IKE_AUTH || !(d->octets[19] & FLAG_RESPONSE))
+            continue;
+        len = d->len;
+        memcpy(header, d->octets, 28);
+    }
+    memset(header, 0, 16); /* the SPIs are random */
+    pair_end(&p);
+    return len;
+}
+
+/* Who guesses does not learn whether it was the name or the key. */
+static void one_answer_to_all_guesses(void **state)
+{
+    (void)state;
+    uint8_t key[28], name[28];
+    size_t with_key = refused("another phrase of the same sort", 0, key);
+    size_t with_name = refused(PSK, ERR_UNKNOWN_PEER, name);
+    assert_true(with_key > 28);
+    assert_int_equal(with_key, with_name);
+    assert_memory_equal(key, name, 28);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(forged_sources),
         cmocka_unit_test(botnet),
         cmocka_unit_test(hoarders),
+        cmocka_unit_test(one_answer_to_all_guesses),
     };
     return cmocka_run_group_tests(tests, pair_group_start, pair_group_end);
 }

@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
 # Debian root directories that hold the peers the tests talk to.
 #
-#   test/net/roots.sh [six] [five]      make what is missing, say how long it took
+#   test/net/roots.sh [NAME...]      make what is missing (six and five), say how long it took
 #
 #   six    Debian testing:  strongSwan 6.1, wireguard-go, OpenSSL 3.6
 #   five   Debian 12:       strongSwan 5.9.8
+#   libre  Debian testing:  libreswan 5.2
+#   iked   Debian testing:  OpenIKED 7.4
+#   impair Debian 12:       libreswan 4.10, for its impair switches
 #
 # They are kept in $SHRIKE_ROOTS (default /var/cache/shrike-test) and never written to afterwards:
 # every host of a lab is an overlay with its own upper layer. Remove the directory to start anew.
 # A root appears under its name only when it is complete, so an interrupted run leaves no half root.
-# libreswan must not be added here: as a Debian package it conflicts with strongSwan.
+# libreswan has roots of its own: as a Debian package it conflicts with strongSwan.
 
 SHRIKE_ROOTS=${SHRIKE_ROOTS:-/var/cache/shrike-test}
 ROOTS_MIRROR=${ROOTS_MIRROR:-http://deb.debian.org/debian}
@@ -18,13 +21,17 @@ roots_strongswan=strongswan-swanctl,charon-systemd,libcharon-extra-plugins
 roots_strongswan+=,libstrongswan-extra-plugins,libstrongswan-standard-plugins
 roots_tools=openssl,iproute2,iputils-ping,iperf3,procps
 
-# name -> "suite script packages"; debootstrap of Debian 12 has no script for later suites, sid's fits.
+# name -> "suite script packages [later]"; debootstrap of Debian 12 has no script for later suites,
+# sid's fits. "later" is a package that debootstrap cannot configure in one go; apt can, afterwards.
 root_recipe()
 {
     case $1 in
     six) echo "forky sid $roots_strongswan,$roots_tools,wireguard-go,wireguard-tools" ;;
     five) echo "bookworm sid $roots_strongswan,$roots_tools" ;;
-    *) echo "roots: no recipe called '$1' (there are: six five)" >&2; return 2 ;;
+    libre) echo "forky sid $roots_tools,libnss3-tools libreswan" ;;
+    iked) echo "forky sid openiked,$roots_tools" ;;
+    impair) echo "bookworm sid $roots_tools,libnss3-tools libreswan" ;;
+    *) echo "roots: no recipe called '$1' (there are: six five libre iked impair)" >&2; return 2 ;;
     esac
 }
 
@@ -39,17 +46,26 @@ root_ready()
     [ -e "$SHRIKE_ROOTS/$1/.complete" ]
 }
 
+# A mirror may stand still for longer than its list is said to be valid. systemd-tmpfiles wants /proc.
+root_later()
+{
+    # shellcheck disable=SC2016 # the inner shell expands these
+    [ -z "$2" ] || DEBIAN_FRONTEND=noninteractive unshare --mount sh -c 'mount -t proc proc "$1/proc" &&
+        chroot "$1" apt-get -o Acquire::Check-Valid-Until=false update -q &&
+        chroot "$1" apt-get install -y -q --no-install-recommends "$2"' later "$1" "$2"
+}
+
 root_build()
 {
-    local name=$1 suite script packages dir begun log
-    read -r suite script packages < <(root_recipe "$name") || return 2
+    local name=$1 suite script packages later dir begun log
+    read -r suite script packages later < <(root_recipe "$name") || return 2
     command -v debootstrap >/dev/null || { echo "roots: debootstrap is not installed" >&2; return 1; }
     script=/usr/share/debootstrap/scripts/$script
     dir=$SHRIKE_ROOTS/.$name.$$
     log=$SHRIKE_ROOTS/$name.log
     begun=$SECONDS
-    if ! debootstrap --variant=minbase --include="$packages" "$suite" "$dir" "$ROOTS_MIRROR" \
-        "$script" >"$log" 2>&1; then
+    if ! { debootstrap --variant=minbase --include="$packages" "$suite" "$dir" "$ROOTS_MIRROR" \
+        "$script" && root_later "$dir" "$later"; } >"$log" 2>&1; then
         rm -rf --one-file-system "$dir"
         echo "roots: debootstrap of $suite failed after $((SECONDS - begun)) s, see $log" >&2
         return 1

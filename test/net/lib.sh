@@ -24,6 +24,7 @@
 #
 # Environment: LAB_KEEP=DIR copies logs, captures and configurations there at the end.
 #              LAB_VERBOSE=1 prints each step of the lab.
+#              LAB_PATIENCE=SECONDS for a host to start, 10 when left out.
 
 LAB_LIB=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 LAB_TOP=$(cd "$LAB_LIB/../.." && pwd)
@@ -165,7 +166,7 @@ host()
         exec unshare --mount --net --uts bash -c 'lab_holder "$@"' holder "$name" "$root"
     ) >"$LAB_DIR/log/host-$name.log" 2>&1 &
     holder=$!
-    wait_for 10 test -s "$LAB_DIR/host/$name/pid" ||
+    wait_for "${LAB_PATIENCE:-10}" test -s "$LAB_DIR/host/$name/pid" ||
         { echo "lab: host $name does not start:" >&2; cat "$LAB_DIR/log/host-$name.log" >&2; exit 1; }
     HOST_PID[$name]=$holder
     # Where a machine has bbr as default every stream is paced by timers, also one that asks for cubic

@@ -112,7 +112,7 @@ shrike_common_sections()
 shrike_start()
 {
     spawn "$1" "$1" "$SHRIKE" gateway -c /etc/shrike/shrike.conf
-    wait_for 10 on "$1" "$SHRIKE" status && return 0
+    wait_for "${LAB_PATIENCE:-10}" on "$1" "$SHRIKE" status && return 0
     tail -n 5 "$(logfile "$1")"
     return 1
 }

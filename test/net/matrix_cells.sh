@@ -1,0 +1,129 @@
+# The cells of matrix.sh: what is tried with which peer, in which role.
+# shellcheck shell=bash disable=SC2154
+#
+# A peer has what its authors built: strongSwan's user-space data plane takes no ESN; libreswan has
+# no X448; OpenIKED on Linux speaks PF_KEY to the kernel, which knows no AEAD there, and Debian's
+# build knows HMAC-SHA2-384 and -512 but not -256.
+
+matrix_cells()
+{
+    IKE=aes256gcm16-prfsha256-x25519
+    ESP=aes256gcm16-x25519
+    [ "$peer" != iked ] || ESP=aes256-sha512-x25519
+    cells_auth
+    cells_algorithms
+    cells_paths
+    cells_addresses
+    cells_rekey
+    cells_end
+    cells_refused
+}
+
+cells_auth()
+{
+    local auth
+    for auth in psk rsa2048 pss rsaold p256 p384 p521 ed25519; do
+        case $peer:$auth in
+        # libreswan's only PKCS#1 v1.5 is method 1; its name for that, rsa-sha1, is both rows'.
+        libre:rsa2048 | libre:ed25519 | iked:pss | iked:rsaold) continue ;;
+        esac
+        cell "auth-$auth" auth=$auth
+    done
+}
+
+# Each place of a proposal has every value that both sides have in one row at least.
+cells_algorithms()
+{
+    local rows row ike esp
+    rows='aes128gcm16-prfsha256-x25519:aes128gcm16-x25519 aes256gcm16-prfsha384-ecp384:aes256gcm16-ecp384
+        aes256gcm16-prfsha512-ecp521:aes256-sha512-ecp521 aes128gcm16-prfsha256-ecp256:aes256-sha256-ecp256
+        aes128-sha256-prfsha256-modp2048:aes128-sha256-modp2048 aes256-sha384-prfsha384-modp3072:aes256-sha384-modp3072
+        aes256-sha512-prfsha512-modp4096:aes256-sha512-modp4096'
+    case $peer in
+    six | five) rows+=' chacha20poly1305-prfsha512-x448:chacha20poly1305-x448 aes256-sha512-prfsha512-modp8192:aes128-sha512-modp6144' ;;
+    libre) rows+=' aes256gcm16-prfsha512-modp8192:chacha20poly1305-modp6144' ;;
+    iked) rows='aes128gcm16-prfsha256-x25519:aes128-sha512-x25519 aes256gcm16-prfsha384-ecp384:aes256-sha384-ecp384
+        aes256gcm16-prfsha512-ecp521:aes128-sha384-ecp521 aes128-sha256-prfsha256-ecp256:aes256-sha512-ecp256
+        aes128-sha256-prfsha256-modp2048:aes128-sha512-modp2048 aes256-sha384-prfsha384-modp3072:aes256-sha384-modp3072
+        aes256-sha512-prfsha512-modp4096:aes256-sha512-modp4096' ;;
+    esac
+    # A rekey by Shrike uses the group that the child has of its own.
+    for row in $rows; do
+        ike=${row%:*} esp=${row#*:}
+        cell "alg-$ike" "ike=$ike" "esp=$esp" act=child_by_shrike
+    done
+    cell alg-no-pfs esp="${ESP%-*}" shrike=pfs=no act=child_by_shrike
+    case $peer in
+    libre) cell alg-esn esp=aes256gcm16-x25519-esn pesp=aes256gcm16-x25519 peer=esn=yes
+        cell alg-no-esn esp=aes256gcm16-x25519-noesn pesp=aes256gcm16-x25519 peer=esn=no ;;
+    esac
+    cells_legacy
+}
+
+# What is off unless it is named.
+cells_legacy()
+{
+    case $peer in
+    six | five)
+        cell legacy-3des ike=3des-sha1-prfsha1-modp1024 esp=3des-sha1 shrike=legacy=3des,sha1,modp1024
+        cell legacy-modp1536 ike=aes128-sha1-prfsha1-modp1536 esp=aes128-sha1 shrike=legacy=sha1,modp1536
+        ;;
+    libre) cell legacy-3des ike=3des-sha1-prfsha1-modp1536 esp=3des-sha1 shrike=legacy=3des,sha1,modp1536 ;;
+    iked) cell legacy-3des ike=3des-sha1-prfsha1-modp1024 esp=3des-sha1 shrike=legacy=3des,sha1,modp1024
+        cell legacy-sha1 ike=aes128-sha1-prfsha1-modp1536 esp=aes128-sha1 shrike=legacy=sha1,modp1536 ;;
+    esac
+}
+
+cells_paths()
+{
+    cell path-no-nat nat=no
+    [ "$peer" = six ] || [ "$peer" = five ] || cell path-plain-esp nat=no shrike=encap=auto act=child_by_shrike
+    cell path-6-in-4 in=6
+    cell path-4-in-6 out=6
+    cell path-6-in-6 out=6 in=6 act=ike_by_shrike
+    # OpenIKED's file takes one pair of networks a flow; libreswan's 5.2 lists of both families.
+    [ "$peer" = iked ] || cell path-both-in-4 in=46
+    [ "$peer" = iked ] || cell path-both-in-6 in=46 out=6
+    cell path-no-nat-6 out=6 nat=no
+    cell path-small-link mtu=1300 act=small_link what='link of MTU 1300 on the way'
+}
+
+cells_addresses()
+{
+    # An OpenIKED client needs a device of its own for the address and takes one family.
+    if [ "$peer" != iked ] || [ "$role" = initiator ]; then
+        cell address-4 cp=ip4
+        [ "$peer" != iked ] && cell address-6 cp=ip6 in=6
+    fi
+    case $peer in six | five) cell address-both cp=ip4,ip6 in=46 act=all_rekeys ;; esac
+}
+
+cells_rekey()
+{
+    cell rekey-child-by-shrike act=child_by_shrike
+    cell rekey-ike-by-shrike act=ike_by_shrike
+    if [ "$peer" != iked ]; then
+        cell rekey-child-by-peer act=child_by_peer
+        cell rekey-ike-by-peer act=ike_by_peer
+        cell rekey-all act=all_rekeys
+        cell rekey-all-over-6 act=all_rekeys out=6 in=6
+        cell rekey-all-certificates act=all_rekeys auth=p256
+    fi
+    cell lifetime-of-shrike act=lifetime shrike='child_life=12 ike_life=20' ike_too=yes what='lifetimes of 12 s (child) and 20 s (IKE) on this side'
+}
+
+cells_end()
+{
+    cell delete-by-shrike act=delete_by_shrike
+    cell delete-by-peer act=delete_by_peer
+    cell liveness-by-shrike act=liveness shrike=dpd=2 what='this side asks for a sign of life'
+    case $peer in six | five) cell liveness-by-peer act=liveness peer=dpd=2 what='the peer asks for a sign of life' ;; esac
+    [ "$peer" != libre ] || cell liveness-by-peer act=liveness peer='dpddelay=2s dpdtimeout=10s' what='the peer asks for a sign of life'
+}
+
+cells_refused()
+{
+    cell refused-secret psk=another-vellum-83-falcon-basalt want='the secrets differ' what='another shared secret on each side'
+    cell refused-ike pike=aes128-sha256-prfsha256-modp2048 want='no IKE proposal in common' what='no IKE proposal in common'
+    cell refused-esp pesp=aes128-sha384-x25519 want='no ESP proposal in common' what='no ESP proposal in common'
+}

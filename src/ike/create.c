@@ -443,6 +443,7 @@ int create_response(struct ike_engine *e, struct sa *sa, const struct input *in)
     /* The peer has it: it must be deleted there, so it stays here until then. */
     made->state = CHILD_REKEYED;
     made->replaced = true;
+    made->mute = true; /* the data plane never had it */
     return task_add(e, sa, (struct task){.kind = TASK_DELETE_CHILD, .spi_in = made->spi_in});
 }
 

@@ -322,9 +322,18 @@ one_way()
     return 1
 }
 
-# A train of pings while something happens; none may be lost.
+# ESP packets for SPIs that Shrike does not know, so far.
+strays()
+{
+    shrike_status $us "s['counters']['esp']['drop_in_spi']"
+}
+
+# A train of pings while something happens; none may be lost. Where the peer answers a rekey and at
+# once sends on the new SA, packets may come before that answer, which alone has the nonce that their
+# keys need. Those lost so are counted and named in the cell, no others are excused.
 train_start()
 {
+    strays_before=$(strays)
     local from=10.30.0.1 to=10.20.0.1
     [[ ${k[in]} = *4* ]] || from=fd30::1 to=fd20::1
     [ -z "${k[cp]:-}" ] || from=
@@ -334,12 +343,15 @@ train_start()
 
 train_end()
 {
-    local text
+    local text lost
     finish train
     text=$(grep -oE '[0-9]+ packets transmitted, [0-9]+ received' "$(logfile train)")
-    [[ $text =~ ^([0-9]+)\ .*\ ([0-9]+)\ received ]] && [ "${BASH_REMATCH[1]}" = "${BASH_REMATCH[2]}" ] && return 0
     why="pings meanwhile: ${text:-none}"
-    return 1
+    [[ $text =~ ^([0-9]+)\ .*\ ([0-9]+)\ received ]] || return
+    lost=$((BASH_REMATCH[1] - BASH_REMATCH[2]))
+    [ $lost -le $(($(strays) - strays_before)) ] || return
+    [ $lost = 0 ] || k[note]="$lost of ${BASH_REMATCH[1]} pings came on the new SA before the answer that tells its keys"
+    why=
 }
 
 spis()

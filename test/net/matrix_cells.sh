@@ -52,7 +52,9 @@ cells_algorithms()
         ike=${row%:*} esp=${row#*:}
         cell "alg-$ike" "ike=$ike" "esp=$esp" act=child_by_shrike
     done
-    cell alg-no-pfs esp="${ESP%-*}" shrike=pfs=no act=child_by_shrike
+    local loose=
+    [ "$peer" != libre ] || loose=pfs=no
+    cell alg-no-pfs esp="${ESP%-*}" shrike=pfs=no peer=$loose act=child_by_shrike
     case $peer in
     libre) cell alg-esn esp=aes256gcm16-x25519-esn pesp=aes256gcm16-x25519 peer=esn=yes
         cell alg-no-esn esp=aes256gcm16-x25519-noesn pesp=aes256gcm16-x25519 peer=esn=no ;;

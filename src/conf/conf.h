@@ -79,6 +79,8 @@ struct conf_tunnel {
     bool send_from_gateway; /* client: routes by the networks that the gateway names */
     uint32_t ike_lifetime,
         child_lifetime; /* seconds; a rekey starts at 90 % less up to 10 % jitter */
+    uint32_t
+        reauth; /* client: seconds between proofs of identity; 0 = only when the peer wants it */
     uint64_t child_bytes, child_packets; /* 0 = no limit by volume but the cipher's own */
     uint32_t dpd;       /* seconds without a sign of life before liveness is checked; 0 = never */
     uint32_t keepalive; /* seconds between NAT keepalives when behind NAT */

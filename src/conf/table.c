@@ -225,6 +225,10 @@ const struct option option_table[] = {
      .high = 604800, .fallback = "4h", .help = "An IKE SA is replaced before this."},
     {B, .section = "life", .key = "child", .set = set_duration, TUNNEL(child_lifetime), .low = 10,
      .high = 604800, .fallback = "1h", .help = "Traffic keys are replaced before this."},
+    {C, .section = "life", .key = "reauth", .set = set_duration, TUNNEL(reauth), .low = 10,
+     .high = 2592000, .zero = "never", .fallback = "never",
+     .help =
+         "Both sides prove again who they are, without a break; never: when the gateway wants."},
     {B, .section = "life", .key = "child-bytes", .set = set_octets, TUNNEL(child_bytes),
      .low = 1 << 20, .high = 1ULL << 60, .zero = "none", .fallback = "none",
      .help = "And before so many octets; none: the cipher's own limit."},

@@ -57,6 +57,7 @@ static int fill_peer(struct ike_engine *e, const struct sa *sa, struct ike_ask *
         config_read_request(&e->inner_chain, e, ask);
         ask->replaces =
             e->conf->unique && wire_notify_find(&e->inner_chain, NOTIFY_INITIAL_CONTACT, &n);
+        ask->renews = ask->replaces ? 0 : sa->tunnel->renews;
     }
     if (!(h->want & IKE_WANT_VERIFY_PSK))
         return 0;

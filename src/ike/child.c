@@ -17,13 +17,13 @@ static int take_spi(struct ike_engine *e, struct child *c)
     return ERR_FAILED;
 }
 
-/* Those about to be replaced do not count twice: a full house must still be able to rekey. */
+/* A full house must still be able to rekey, also when both sides begin at once. */
 static bool has_room(const struct sa *sa, const struct child *old)
 {
     size_t carrying = 0;
     for (const struct child *c = sa->children; c; c = c->next)
-        carrying += !c->replaced && c != old;
-    return sa->child_count < CHILDREN_LIMIT && carrying < CHILDREN_PER_SA;
+        carrying += !c->replaced;
+    return sa->child_count < CHILDREN_LIMIT && (old || carrying < CHILDREN_PER_SA);
 }
 
 struct child *child_create(struct ike_engine *e, struct sa *sa, const struct child *old)

@@ -155,17 +155,29 @@ void config_reply(struct ike_engine *e, const struct tunnel *t, const struct wir
 
 /* ---- who asks */
 
-void config_request(struct ike_engine *e, struct wire_builder *b)
+/* Any address, or the one that we have already. */
+static void ask_address(struct wire_config *c, uint16_t type, const struct ip *have,
+                        uint8_t octets[17])
 {
+    size_t len = have && have->family ? ip_len(have) : 0;
+    if (len > 0)
+        memcpy(octets, have->octets, len);
+    octets[16] = 128;
+    put(c, type, (struct bytes){octets, len == 16 ? 17 : len});
+}
+
+void config_request(struct ike_engine *e, const struct tunnel *former, struct wire_builder *b)
+{
+    uint8_t ip4[17], ip6[17];
     struct wire_config *c = &e->config;
     const struct conf_tunnel *conf = e->conf;
     *c = (struct wire_config){.type = CONFIG_REQUEST};
     if (conf->request_ip4) {
-        ask(c, CONFIG_INTERNAL_IP4_ADDRESS);
+        ask_address(c, CONFIG_INTERNAL_IP4_ADDRESS, former ? &former->ip4 : NULL, ip4);
         ask(c, CONFIG_INTERNAL_IP4_DNS);
     }
     if (conf->request_ip6) {
-        ask(c, CONFIG_INTERNAL_IP6_ADDRESS);
+        ask_address(c, CONFIG_INTERNAL_IP6_ADDRESS, former ? &former->ip6 : NULL, ip6);
         ask(c, CONFIG_INTERNAL_IP6_DNS);
     }
     if (c->count > 0)

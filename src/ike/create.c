@@ -281,7 +281,11 @@ static int start_with(struct ike_engine *e, struct sa *sa, struct task task, uin
 
 int create_start(struct ike_engine *e, struct sa *sa, struct task task)
 {
-    return start_with(e, sa, task, wanted_group(e, sa), 0);
+    int err = start_with(e, sa, task, wanted_group(e, sa), 0);
+    struct child *old = task.kind == TASK_REKEY_CHILD ? child_find(sa, task.spi_in) : NULL;
+    if (err == ERR_LIMIT && old)
+        child_retry(e, old, 5 * TIME_SECOND);
+    return err;
 }
 
 static bool has_successor(const struct child *c)
@@ -347,6 +351,9 @@ static void refused(struct ike_engine *e, struct sa *sa, const struct exchange *
         retry_group(e, sa, done->task, done->creation, &none))
         return;
     log_refusal(sa, n);
+    /* One child an IKE SA and no more: the next one needs a new IKE SA (RFC 7296 1.3, 2.8). */
+    if (n->type == NOTIFY_NO_ADDITIONAL_SAS && old && old->state == CHILD_UP)
+        reauth_instead(e, sa->tunnel);
     if (n->type == NOTIFY_CHILD_SA_NOT_FOUND) {
         child_vanished(e, sa, old);
     } else if (n->type == NOTIFY_TEMPORARY_FAILURE &&

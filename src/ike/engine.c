@@ -177,6 +177,8 @@ static void duty(struct ike_engine *e, struct sa *sa)
     }
     if (sa->tunnel && sa->tunnel->sa == sa && e->now >= sa->tunnel->wish_at)
         wish_missing(e, sa);
+    if (sa->tunnel && sa->tunnel->sa == sa && e->now >= sa->tunnel->reauth_at)
+        reauth_due(e, sa->tunnel);
     if (e->conf->dpd > 0 && e->now - sa->last_heard >= e->conf->dpd * TIME_SECOND)
         check_liveness(e, sa);
     if (e->now >= path_keepalive_at(e, sa))

@@ -13,7 +13,9 @@
  *   ike_walk()     read-only view for status
  *
  * A *tunnel* is what a user means by a connection: it keeps its id over IKE SA rekeys. An IKE SA
- * belongs to one tunnel; child SAs too. A tunnel whose last child is gone for good ends.
+ * belongs to one tunnel; child SAs too. A tunnel whose last child is gone for good ends. A client
+ * also keeps it when it authenticates anew; to its gateway that is a second tunnel of the same
+ * peer, from the same address and port, to which the leases of the first one pass.
  *
  * The way of a datagram: header, SPI map, `window` (message IDs, stored replies), `sk` (verify,
  * decrypt), `walk`, the row of `rules` for exchange, role and state, then the handler. Handlers
@@ -118,6 +120,8 @@ struct ike_ask {
         peer_by; /* enum conf_auth: how the peer proved itself (already done for CONF_AUTH_CERT) */
     bool
         replaces; /* this tunnel takes the place of all others of that identity, and their leases */
+    uint64_t renews; /* ADMIT: the peer authenticates anew; what that tunnel has leased passes to
+                        this one. RELEASE: the tunnel that gets it back, as it lives on; 0 = none */
     bool ask_ip4, ask_ip6;
     struct ip wanted_ip4, wanted_ip6; /* the client's wish, or family 0 */
     struct identity own, peer;

@@ -44,7 +44,8 @@ static void put_wishes(struct ike_engine *e, struct sa *sa, struct child *c, str
     uint8_t spi[4];
     struct writer w = writer_of(spi, sizeof(spi));
     writer_u32(&w, c->spi_in);
-    config_request(e, b);
+    const struct tunnel *t = sa->tunnel;
+    config_request(e, t->renews ? map_get(&e->tunnels, t->renews) : NULL, b);
     if (sa->initial_contact)
         wire_put_notify(b, NOTIFY_INITIAL_CONTACT, (struct bytes){0});
     size_t count = select_offer(e->conf, child_protocol(e), writer_view(&w), false, 0, e->offer);
@@ -87,9 +88,15 @@ static int finish_child(struct ike_engine *e, struct sa *sa, const struct wire_c
     if (err < 0)
         return err;
     err = create_accept_child(e, sa, c, NULL, chain, SELECT_KE_NEVER, 0);
+    struct sa *old = NULL;
+    if (err == 0 && sa->tunnel->renews)
+        err = reauth_take_over(e, sa, &old);
     if (err < 0)
         return err;
-    return child_install(e, c, (struct bytes){0}, nonce_of(sa, true), nonce_of(sa, false));
+    err = child_install(e, c, (struct bytes){0}, nonce_of(sa, true), nonce_of(sa, false));
+    if (old)
+        reauth_retire(e, old);
+    return err;
 }
 
 /* The IKE SA stands without its first child (RFC 7296 1.2): that is worth keeping when another
@@ -99,7 +106,7 @@ static bool finish_childless(struct ike_engine *e, struct sa *sa, const struct w
 {
     bool others = e->conf->child_count > 0 && notify == NOTIFY_TS_UNACCEPTABLE;
     struct child *c = child_find(sa, sa->handshake->spi_in);
-    if (notify != NOTIFY_SINGLE_PAIR_REQUIRED && !others)
+    if ((notify != NOTIFY_SINGLE_PAIR_REQUIRED && !others) || sa->tunnel->renews)
         return false;
     if (config_read_reply(e, chain, sa->tunnel) < 0 ||
         (notify == NOTIFY_SINGLE_PAIR_REQUIRED && !wish_pairs(e, sa, 0)) ||
@@ -139,7 +146,8 @@ static void finish(struct ike_engine *e, struct sa *sa, const struct wire_chain 
     if (wire_notify_find(chain, NOTIFY_ADDITIONAL_TS_POSSIBLE, &n))
         wish_rest(e, sa, c);
     tunnel_up(e, sa->tunnel, c);
-    established(e, sa); /* the chain is gone with the handshake */
+    reauth_begin(e, sa->tunnel, chain); /* the chain goes with the handshake */
+    established(e, sa);
     task_run(e, sa);
 }
 
@@ -218,6 +226,9 @@ int auth_request(struct ike_engine *e, struct sa *sa, const struct input *in)
                         e->why);
         return LATER;
     }
+    /* Not another device with the same name: that one has another address or port. */
+    const struct tunnel *former = tunnel_find(e, &h->peer, &sa->path.remote);
+    sa->tunnel->renews = former ? former->id : 0;
     uint32_t want = IKE_WANT_ADMIT | IKE_WANT_SIGN;
     if (h->peer_by == CONF_AUTH_PSK)
         want |= IKE_WANT_VERIFY_PSK;

@@ -175,6 +175,8 @@ int info_request(struct ike_engine *e, struct sa *sa, const struct input *in)
     stray_heard(e, sa, in->inner);
     if (!sa->peer_deleted && wire_notify_error(in->inner, &n) && is_fatal(sa, n.type))
         ike_refused(e, sa, n.type);
+    if (!sa->peer_deleted && sa->tunnel)
+        reauth_heed(e, sa->tunnel, in->inner);
     sk_begin(e, &e->reply);
     if (count > 0 && !sa->peer_deleted)
         wire_put_delete_children(&e->reply, child_protocol(e), gone, count);

@@ -8,6 +8,7 @@
  *   window   message IDs, replayed answers, own requests and their repetition, tasks that wait
  *   sk       protection of messages
  *   init, ikeauth, create, rekey, info      one exchange each, both roles
+ *   reauth   a new IKE SA beside the old one, and who takes over what
  *   ask      questions to the keys process and their answers
  *   select, narrow, wish, config, keymat, path, explain     one noun each
  *   gate, source, cookie, puzzle      strangers, and what they may cost (gate.h)
@@ -231,8 +232,11 @@ struct tunnel {
     uint64_t id;
     struct sa *sa; /* the IKE SA that carries it now */
     bool initiator, established, net_up, admitted;
-    bool refused;          /* told already that it came to nothing */
-    uint64_t former;       /* SPI of the IKE SA before the present one */
+    bool refused;      /* told already that it came to nothing, or not to be told of */
+    bool renewing;     /* another one is being made to take its place */
+    uint64_t renews;   /* the tunnel whose place this one takes: ours to finish, or the peer's */
+    time_us reauth_at; /* initiator: when to authenticate anew */
+    uint64_t former;   /* SPI of the IKE SA before the present one */
     struct identity *peer; /* exact size: only type, len and octets[0..len) exist */
     char *peer_name;       /* NULL = none */
     struct ip ip4, ip6;
@@ -358,6 +362,9 @@ void tunnel_end(struct ike_engine *e, struct tunnel *t, uint32_t event, int err,
 void tunnel_close(struct ike_engine *e, struct tunnel *t, int err, uint16_t notify,
                   const char *text);
 void tunnel_forget(struct ike_engine *e, struct tunnel *t); /* memory only, no action */
+/* An established tunnel of this peer from this very address and port, or NULL. */
+struct tunnel *tunnel_find(const struct ike_engine *e, const struct identity *peer,
+                           const struct endpoint *remote);
 void tunnel_replace_others(struct ike_engine *e, struct tunnel *t);
 /* One more of its identity is to stand: the oldest gives way when there are too many. */
 void tunnel_limit_others(struct ike_engine *e, struct tunnel *t);
@@ -534,7 +541,8 @@ static inline uint8_t child_protocol(const struct ike_engine *e)
 }
 
 /* ---- config.c */
-void config_request(struct ike_engine *e, struct wire_builder *b);
+/* former: the tunnel whose addresses we want to keep, or NULL. */
+void config_request(struct ike_engine *e, const struct tunnel *former, struct wire_builder *b);
 void config_read_request(const struct wire_chain *chain, struct ike_engine *e, struct ike_ask *ask);
 void config_reply(struct ike_engine *e, const struct tunnel *t, const struct wire_chain *request,
                   struct wire_builder *b);
@@ -631,6 +639,20 @@ bool rekey_child_lost(const struct sa *sa, const struct exchange *done, struct b
 /* Our own rekey of a child is through: which of the up to three children goes? */
 void rekey_child_done(struct ike_engine *e, struct sa *sa, struct child *old, struct child *made,
                       struct bytes nonce_i, struct bytes nonce_r);
+
+/* ---- reauth.c */
+/* IKE_AUTH is through: when is the next one? */
+void reauth_begin(struct ike_engine *e, struct tunnel *t, const struct wire_chain *chain);
+void reauth_heed(struct ike_engine *e, struct tunnel *t, const struct wire_chain *chain);
+/* The peer will not rekey: as soon as may be. */
+void reauth_instead(struct ike_engine *e, struct tunnel *t);
+void reauth_due(struct ike_engine *e, struct tunnel *t);
+/* `next` ends before it has taken over. */
+void reauth_failed(struct ike_engine *e, const struct tunnel *next, const char *why);
+/* The tunnel that was to be renewed gets this IKE SA; *old is the one it had, with its children,
+ * which goes by reauth_retire(). ERR_STATE: there is no such tunnel any more. */
+int reauth_take_over(struct ike_engine *e, struct sa *sa, struct sa **old) MUST_USE;
+void reauth_retire(struct ike_engine *e, struct sa *old);
 
 /* ---- info.c */
 int info_start(struct ike_engine *e, struct sa *sa, struct task task);

@@ -15,7 +15,7 @@ struct node {
     uint64_t body[];
 };
 struct release {
-    uint64_t tunnel;
+    uint64_t tunnel, heir;
     struct identity peer;
 };
 
@@ -234,7 +234,10 @@ void queue_release(struct ike_engine *e, const struct tunnel *t)
         return;
     struct release *release = body(n);
     release->tunnel = t->id;
+    release->heir = t->renews && map_get(&e->tunnels, t->renews) ? t->renews : 0;
     tunnel_peer(t, &release->peer);
+    if (!t->peer && t->sa && t->sa->handshake) /* keys was asked, and has not yet answered */
+        release->peer = t->sa->handshake->peer;
 }
 
 struct ike_event *queue_event(struct ike_engine *e, uint32_t kind, const struct tunnel *t,
@@ -273,7 +276,8 @@ static struct ike_ask *question(struct ike_engine *e, struct node *n)
         const struct release *release = body(n);
         ask->want = IKE_WANT_RELEASE;
         ask->tunnel = release->tunnel;
-        ask->peer = release->peer;
+        ask->renews = release->heir;
+        cert_identity_canonical(&release->peer, &ask->peer);
         return ask;
     }
     struct sa *sa = map_get(&e->tickets, n->ticket);

@@ -136,7 +136,10 @@ int rekey_ike_start(struct ike_engine *e, struct sa *sa, struct task task)
     uint16_t group = sa->chosen.ke;
     if (!select_offers_group(e->conf->ike, e->conf->ike_count, group))
         group = select_first_group(e->conf->ike, e->conf->ike_count);
-    return start_with(e, sa, task, group, 0);
+    int err = start_with(e, sa, task, group, 0);
+    if (err == ERR_LIMIT || err == ERR_MEMORY)
+        rekey_ike_failed(e, sa, 10 * TIME_SECOND);
+    return err;
 }
 
 static bool retry_group(struct ike_engine *e, struct sa *sa, const struct exchange *done,
@@ -257,6 +260,7 @@ int rekey_ike_response(struct ike_engine *e, struct sa *sa, const struct input *
         }
         log_warn("ike: the peer refused to rekey the IKE SA (notify %u)", n.type);
         rekey_ike_failed(e, sa, TIME_NEVER);
+        reauth_instead(e, sa->tunnel);
         return 0;
     }
     int err = learn(e, sa, in->inner, c, &v);
@@ -388,12 +392,10 @@ void rekey_drop_rival(struct ike_engine *e, struct sa *sa)
 
 /* ---- children */
 
+/* Before more is made: who rekeys all at once would else fill the room for children. */
 static void delete_child(struct ike_engine *e, struct sa *sa, struct child *c)
 {
-    if (task_add(e, sa, (struct task){.kind = TASK_DELETE_CHILD, .spi_in = c->spi_in}) == 0)
-        return;
-    c->hard = e->now + TIME_SECOND; /* and then again */
-    sa_arm(e, &c->timer, c->hard);
+    task_first(e, sa, (struct task){.kind = TASK_DELETE_CHILD, .spi_in = c->spi_in});
 }
 
 /* Has the peer made a better successor of the same child, that is still there? */
@@ -416,6 +418,10 @@ void rekey_child_done(struct ike_engine *e, struct sa *sa, struct child *old, st
         delete_child(e, sa, made);
         return;
     }
+    const struct rival *rival = e->done.creation->rival;
+    struct child *theirs = rival ? child_find(sa, (uint32_t)rival->spi) : NULL;
+    if (theirs)
+        theirs->replaced = true; /* the peer will delete it */
     sa->tunnel->rekeys_child++;
     queue_event(e, IKE_EVENT_REKEYED_CHILD, sa->tunnel, &sa->path, 0, NULL);
     if (!old)

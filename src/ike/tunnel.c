@@ -14,6 +14,7 @@ struct tunnel *tunnel_create(struct ike_engine *e, bool initiator)
     t->initiator = initiator;
     t->created = e->now;
     t->wish_at = TIME_NEVER;
+    t->reauth_at = TIME_NEVER;
     if (map_put(&e->tunnels, t->id, t) < 0) {
         slab_give(&e->tunnel_slab, t);
         return NULL;
@@ -26,7 +27,9 @@ static uint64_t identity_hash(const struct ike_engine *e, const struct identity 
 {
     struct identity one;
     cert_identity_canonical(id, &one);
-    return map_hash_bytes(&e->identities, &one, offsetof(struct identity, octets) + one.len);
+    uint64_t key =
+        map_hash_bytes(&e->identities, &one, offsetof(struct identity, octets) + one.len);
+    return key ? key : 1;
 }
 
 static bool same_peer(const struct tunnel *a, const struct tunnel *b)
@@ -59,8 +62,6 @@ static void identity_unlink(struct ike_engine *e, struct tunnel *t)
 static int identity_link(struct ike_engine *e, struct tunnel *t, const struct identity *peer)
 {
     uint64_t key = identity_hash(e, peer);
-    if (key == 0)
-        key = 1;
     struct tunnel *first = map_get(&e->identities, key);
     if (first) {
         t->same_next = first->same_next;
@@ -146,6 +147,7 @@ void tunnel_end(struct ike_engine *e, struct tunnel *t, uint32_t event, int err,
         queue_net(e, IKE_NET_DOWN, t, NULL);
     if (t->admitted)
         queue_release(e, t);
+    reauth_failed(e, t, text);
     bool silent = t->refused && !t->established;
     struct ike_event *what =
         silent ? NULL : queue_event(e, event, t, sa ? &sa->path : NULL, err, text);
@@ -185,6 +187,22 @@ void tunnel_close(struct ike_engine *e, struct tunnel *t, int err, uint16_t noti
     rekey_drop_rival(e, sa);
     task_first(e, sa, (struct task){.kind = TASK_DELETE_IKE, .notify = notify});
     task_run(e, sa);
+}
+
+struct tunnel *tunnel_find(const struct ike_engine *e, const struct identity *peer,
+                           const struct endpoint *remote)
+{
+    struct identity one, other, theirs;
+    struct tunnel *at = map_get(&e->identities, identity_hash(e, peer));
+    cert_identity_canonical(peer, &one);
+    for (; at; at = at->same_next) {
+        tunnel_peer(at, &theirs);
+        cert_identity_canonical(&theirs, &other);
+        if (at->established && at->sa && identity_equal(&one, &other) &&
+            endpoint_equal(&at->sa->path.remote, remote))
+            return at;
+    }
+    return NULL;
 }
 
 /* Nobody is told: the peer has said that it knows of no other (RFC 7296 2.4). */

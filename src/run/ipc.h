@@ -117,7 +117,8 @@ struct ipc_added {
     } at[IPC_ADDED_MAX];
 };
 struct ipc_release {
-    uint64_t tunnel;
+    uint64_t tunnel, heir; /* heir: the tunnel that lives on with them, 0 = none */
+    struct identity peer;
 };
 struct ipc_esp_del {
     uint64_t tunnel;

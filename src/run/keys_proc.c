@@ -83,6 +83,7 @@ static int admit(struct keys *keys, const struct ring_peer *known, const struct 
     }
     if (ask->replaces)
         lease_hand_over(keys->leases, &ask->peer, ask->tunnel);
+    lease_move(keys->leases, &ask->peer, ask->renews, ask->tunnel);
     int result4 = ask->ask_ip4 ? lease(keys, peer, ask, 4, &answer->ip4) : 0;
     int result6 = ask->ask_ip6 ? lease(keys, peer, ask, 6, &answer->ip6) : 0;
     /* One of the two kinds is enough (RFC 7296 3.15.4). */
@@ -121,6 +122,8 @@ static void answer_ask(struct keys *keys, const struct ike_ask *ask, struct ike_
         result = make_auth(keys, peer, ask, answer);
     if (result == 0 && (ask->want & IKE_WANT_ADMIT)) {
         result = admit(keys, peer, ask, answer);
+        if (result) /* the former tunnel lives on */
+            lease_move(keys->leases, &ask->peer, ask->tunnel, ask->renews);
         if (result)
             lease_release(keys->leases, ask->tunnel, run_now());
     }
@@ -133,13 +136,20 @@ static void answer_ask(struct keys *keys, const struct ike_ask *ask, struct ike_
     answer->result = result;
 }
 
+/* A tunnel that was to take another one's place and did not gives back what it got from it. */
+static void release(struct keys *keys, const struct ipc_release *what)
+{
+    lease_move(keys->leases, &what->peer, what->tunnel, what->heir);
+    lease_release(keys->leases, what->tunnel, run_now());
+}
+
 /* Answers are short and few (RUN_QUESTIONS): there is always room. */
 static void serve_ike(struct keys *keys)
 {
     int result;
     while ((result = ipc_receive(keys->ike_fd, &keys->in, NULL)) == 0) {
         if (keys->in.kind == IPC_RELEASE)
-            lease_release(keys->leases, keys->in.release.tunnel, run_now());
+            release(keys, &keys->in.release);
         if (keys->in.kind == IPC_ASK) {
             ipc_prepare(&keys->out, IPC_ANSWER, 0);
             answer_ask(keys, &keys->in.ask, &keys->out.answer);

@@ -250,7 +250,8 @@ static void ask(struct pump *pump, const struct ike_ask *question)
     bool release = question->want & IKE_WANT_RELEASE;
     ipc_prepare(&pump->message, release ? IPC_RELEASE : IPC_ASK, 0);
     if (release)
-        pump->message.release.tunnel = question->tunnel;
+        pump->message.release =
+            (struct ipc_release){question->tunnel, question->renews, question->peer};
     else
         copy_question(&pump->message.ask, question);
     int result = pump->keys_gone ? ERR_CLOSED : outbox_put(&pump->to_keys, &pump->message);

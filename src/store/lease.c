@@ -357,20 +357,31 @@ int lease_take(struct lease_book *book, uint8_t family, const struct identity *i
     return give(book, lease, who, owner);
 }
 
+static void change_owner(struct lease_book *book, struct lease *lease, uint64_t owner)
+{
+    owner_remove(book, lease);
+    if (list_add(&book->by_owner, owner, lease, &lease->next_of_owner)) {
+        queue_add(book, lease); /* no memory: then it is free */
+        return;
+    }
+    lease->owner = owner;
+    book->held++;
+}
+
 void lease_hand_over(struct lease_book *book, const struct identity *id, uint64_t owner)
 {
     struct lease *lease = map_get(&book->by_who, who_key(book, id));
-    for (; lease && owner; lease = lease->next_of_who) {
-        if (!lease->owner || lease->owner == owner)
-            continue;
-        owner_remove(book, lease);
-        if (list_add(&book->by_owner, owner, lease, &lease->next_of_owner)) {
-            queue_add(book, lease); /* no memory: then it is free */
-            continue;
-        }
-        lease->owner = owner;
-        book->held++;
-    }
+    for (; lease && owner; lease = lease->next_of_who)
+        if (lease->owner && lease->owner != owner)
+            change_owner(book, lease, owner);
+}
+
+void lease_move(struct lease_book *book, const struct identity *id, uint64_t from, uint64_t to)
+{
+    struct lease *lease = map_get(&book->by_who, who_key(book, id));
+    for (; lease && from && to; lease = lease->next_of_who)
+        if (lease->owner == from)
+            change_owner(book, lease, to);
 }
 
 void lease_release(struct lease_book *book, uint64_t owner, time_us now)

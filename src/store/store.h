@@ -31,6 +31,8 @@ int lease_take(struct lease_book *book, uint8_t family, const struct identity *i
 int lease_reserve(struct lease_book *book, const struct ip *ip) MUST_USE;
 /* What this identity holds now belongs to `owner`: its tunnel has replaced the others. */
 void lease_hand_over(struct lease_book *book, const struct identity *id, uint64_t owner);
+/* What `from` holds under this identity belongs to `to` from now on. */
+void lease_move(struct lease_book *book, const struct identity *id, uint64_t from, uint64_t to);
 /* All leases of that owner. */
 void lease_release(struct lease_book *book, uint64_t owner, time_us now);
 /* All leases of all owners: those who held them are gone together. They stay remembered. */

@@ -6,7 +6,7 @@
 #          2001:db8:7::2        (NAT)         2001:db8:5::1
 #          virtual 10.99.0.x, fd99::x <=====tunnel=====>
 #
-#   test/net/interop.sh [initiator|responder [six|five [auth|algorithms|rare|rekey]]]
+#   test/net/interop.sh [initiator|responder [six|five [auth|algorithms|rare|rekey|reauth]]]
 #
 # "initiator" means that Shrike is the client.
 
@@ -131,12 +131,12 @@ configure()
     fi
     if [ "$role" = initiator ]; then
         sswan_conf "$peer" local="$outside" id=server.example.org rid=client@example.org \
-            lts="$inside" pool="$pool" pool6="$pool6" "${s[@]}"
+            lts="$inside" pool="$pool" pool6="$pool6" more="${sswan_more:-}" "${s[@]}"
         shrike_conf "$client" client remote="$outside" id=client@example.org \
             rid=server.example.org send="$inside" "${h[@]}" "$@"
     else
         sswan_conf "$peer" remote="$outside" id=client@example.org rid=server.example.org \
-            vips=0.0.0.0,:: rts="$inside" "${s[@]}"
+            vips=0.0.0.0,:: rts="$inside" more="${sswan_more:-}" "${s[@]}"
         shrike_conf "$server" gateway listen="$outside" id=server.example.org \
             pool="$pool,$pool6" routes="$inside" "${h[@]}" "$@"
     fi
@@ -281,6 +281,39 @@ part_rekey()
     done
 }
 
+# Authenticated anew by a client that keeps the tunnel meanwhile, several times under numbered
+# packets: because it wants to, and because the gateway says how long its proof holds.
+part_reauth()
+{
+    local role=$1 version=$2 why label address
+    for why in gateway own; do
+        label="$role, $version: authenticated anew, wish of the ${why/own/client}"
+        SSWAN_OPTIONS='make_before_break = yes'
+        case $role,$why in
+        initiator,own) configure "$role" psk psk "$IKE" "$ESP" 198.51.100.1 reauth=12s ;;
+        initiator,gateway) sswan_more='reauth_time = 11s' configure "$role" psk psk "$IKE" "$ESP" 198.51.100.1 ;;
+        responder,own) sswan_more='reauth_time = 9s' configure "$role" psk psk "$IKE" "$ESP" 198.51.100.1 ;;
+        *) continue ;;
+        esac
+        row "$label: connects" "$role" || { disconnect "$role"; continue; }
+        address=$(inner_address)
+        stream_start s "$client" "$server" 10.20.0.1 7000 500 800 26
+        stream_intact s "$label, no packet lost"
+        is "$label, the same address" "$(inner_address)" "$address"
+        expect "$label, at least twice" [ "$(grep -c 'IKE_AUTH response 1 ' "$LAB_DIR/log/$peer-charon.log")" -ge 3 ]
+        wait_for 5 eval '[ "$(sswan_count "$peer")" = "1 1" ]'
+        is "$label, one SA of each kind after that" "$(sswan_count "$peer")" '1 1'
+        disconnect "$role"
+    done
+    SSWAN_OPTIONS=
+}
+
+# What the client was given, as its own device or interface says.
+inner_address()
+{
+    on "$client" ip -4 -o addr | grep -o '10\.99\.[0-9.]*' | head -n 1
+}
+
 make_credentials
 for version in six five; do
     [ -z "$only_version" ] || [ "$only_version" = $version ] || continue
@@ -291,7 +324,7 @@ for version in six five; do
     for role in initiator responder; do
         [ -z "$only_role" ] || [ "$only_role" = $role ] || continue
         network $role $version
-        for part in auth algorithms rare rekey; do
+        for part in auth algorithms rare rekey reauth; do
             [ -z "$only_part" ] || [ "$only_part" = $part ] || continue
             "part_$part" $role $version
         done

@@ -23,7 +23,7 @@ shrike_need()
 #   gateway: id, listen, cert, key, ca, pool, dns, routes (its networks), any_cert, peer (identity
 #            of the one client with a shared secret), nat
 #   client:  remote (address), id, rid, cert, key, ca, send, request, local, interface
-#   both:    psk, ike, esp, ah, legacy, pfs, esn, encap, ike_life, child_life, child_packets, dpd, workers, level
+#   both:    psk, ike, esp, ah, legacy, pfs, esn, encap, ike_life, child_life, reauth, child_packets, dpd, workers, level
 shrike_conf()
 {
     local host=$1 role=$2 pair
@@ -103,6 +103,7 @@ shrike_common_sections()
     echo '[life]'
     shrike_line ike "${c[ike_life]:-}"
     shrike_line child "${c[child_life]:-}"
+    shrike_line reauth "${c[reauth]:-}"
     shrike_line child-packets "${c[child_packets]:-}"
     shrike_line dpd "${c[dpd]:-}"
     echo '[log]'

@@ -48,6 +48,7 @@ static int admit_by_book(struct sim_host *host, const struct ike_ask *ask,
     int result = 0;
     if (ask->replaces)
         lease_hand_over(host->book, &ask->peer, ask->tunnel);
+    lease_move(host->book, &ask->peer, ask->renews, ask->tunnel);
     if (ask->ask_ip4)
         result = lease_take(host->book, 4, &ask->peer, ask->tunnel, NULL, &ask->wanted_ip4,
                             host->sim->now, &answer->ip4);
@@ -113,6 +114,8 @@ static int make_auth(const struct sim_host *host, const struct ike_ask *ask,
 void sim_keys_ask(struct sim_host *host, const struct ike_ask *ask)
 {
     if (ask->want & IKE_WANT_RELEASE) {
+        if (host->book)
+            lease_move(host->book, &ask->peer, ask->tunnel, ask->renews);
         release(host, ask->tunnel);
         return;
     }
@@ -131,6 +134,8 @@ void sim_keys_ask(struct sim_host *host, const struct ike_ask *ask)
         answer->result = make_auth(host, ask, answer);
     if (answer->result == 0 && (ask->want & IKE_WANT_ADMIT))
         answer->result = admit(host, ask, answer);
+    if (answer->result != 0 && (ask->want & IKE_WANT_ADMIT) && host->book)
+        lease_move(host->book, &ask->peer, ask->tunnel, ask->renews);
     if (answer->result != 0 && (ask->want & IKE_WANT_ADMIT))
         release(host, ask->tunnel);
     if (answer->result != 0 && answer->result != ERR_ADDRESS)

@@ -135,6 +135,35 @@ static void handed_over(void **state)
     lease_book_free(book);
 }
 
+/* A tunnel that another one of the same peer renews: its leases go over, and come back when that
+ * one is given up. Nobody else's do. */
+static void moved(void **state)
+{
+    (void)state;
+    struct lease_book *book = book_of("10.9.0.0/29", "fd00:9::/64");
+    struct identity alice = named("alice@x"), bob = named("bob@x");
+    assert_string_equal(take(book, 4, "alice@x", 1, NULL, NULL), "10.9.0.2");
+    assert_string_equal(take(book, 6, "alice@x", 1, NULL, NULL), "fd00:9::2");
+    assert_string_equal(take(book, 4, "alice@x", 2, NULL, NULL), "10.9.0.3"); /* a twin */
+    assert_string_equal(take(book, 4, "bob@x", 3, NULL, NULL), "10.9.0.4");
+    lease_move(book, &bob, 1, 4); /* not bob's */
+    lease_move(book, &alice, 0, 4);
+    lease_release(book, 4, 5);
+    assert_int_equal(lease_count(book), 4);
+    lease_move(book, &alice, 1, 4);
+    lease_release(book, 1, 6); /* the old one ends: nothing is its any more */
+    assert_int_equal(lease_count(book), 4);
+    assert_string_equal(take(book, 4, "alice@x", 4, NULL, NULL), "10.9.0.2");
+    assert_string_equal(take(book, 6, "alice@x", 4, NULL, NULL), "fd00:9::2");
+    lease_move(book, &alice, 4, 5); /* and back again from one given up */
+    lease_move(book, &alice, 5, 4);
+    lease_release(book, 5, 7);
+    assert_int_equal(lease_count(book), 4);
+    lease_release(book, 4, 8);
+    assert_int_equal(lease_count(book), 2);
+    lease_book_free(book);
+}
+
 /* The limit on entries holds whatever is asked for, and memory does not grow. */
 static void bounded(void **state)
 {
@@ -168,13 +197,10 @@ static void gateway_addresses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sticky),
-        cmocka_unit_test(full_then_oldest),
-        cmocka_unit_test(fixed_and_wanted),
-        cmocka_unit_test(all_at_once),
-        cmocka_unit_test(handed_over),
-        cmocka_unit_test(bounded),
-        cmocka_unit_test(gateway_addresses),
+        cmocka_unit_test(sticky),           cmocka_unit_test(full_then_oldest),
+        cmocka_unit_test(fixed_and_wanted), cmocka_unit_test(all_at_once),
+        cmocka_unit_test(handed_over),      cmocka_unit_test(moved),
+        cmocka_unit_test(bounded),          cmocka_unit_test(gateway_addresses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -82,8 +82,12 @@ struct conf_tunnel {
     uint32_t
         reauth; /* client: seconds between proofs of identity; 0 = only when the peer wants it */
     uint64_t child_bytes, child_packets; /* 0 = no limit by volume but the cipher's own */
-    uint32_t dpd;       /* seconds without a sign of life before liveness is checked; 0 = never */
-    uint32_t keepalive; /* seconds between NAT keepalives when behind NAT */
+    uint32_t dpd;        /* seconds that traffic may go out and nothing come in before the peer is
+                            asked whether it is there; 0 = never */
+    uint32_t idle_check; /* the same for silence both ways; 0 = never */
+    bool roam;           /* MOBIKE, RFC 4555 */
+    bool refuse_nat;     /* no address translation may be between us (RFC 4555 3.9) */
+    uint32_t keepalive;  /* seconds between NAT keepalives when behind NAT */
     uint16_t replay_window;
     bool esn;
     enum conf_encap encap;

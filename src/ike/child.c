@@ -149,11 +149,10 @@ void child_describe(const struct child *c, struct ike_child *out)
     out->ah = c->chosen.encr == ENCR_NONE;
     out->ke = c->chosen.ke;
     out->esn = c->chosen.sn == SN_64;
-    out->udp = c->sa->udp;
     out->out_waits = c->out_waits;
     out->initiator = c->initiator;
     out->wish = c->wish;
-    out->path = c->sa->path;
+    out->path = *mobike_esp_path(c->sa, &out->udp);
     out->local_count = c->local_count;
     out->remote_count = c->remote_count;
     if (!c->selectors)

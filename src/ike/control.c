@@ -119,6 +119,8 @@ int ike_command(struct ike_engine *e, time_us now, const struct ike_command *com
         err = initiate(e, &command->path, &id);
         if (tunnel)
             *tunnel = id;
+    } else if (command->kind == IKE_ADDRESSES) {
+        err = roam_addresses(e, &command->addresses);
     } else if (command->tunnel == 0) {
         err = on_all(e, command->kind);
     } else {
@@ -144,9 +146,14 @@ void ike_fact(struct ike_engine *e, time_us now, const struct ike_fact *fact)
             break;
         case IKE_FACT_HEARD:
             sa->last_heard = e->now;
+            if (fact->sent)
+                sa->last_sent = e->now;
+            if (fact->remote.ip.family)
+                path_esp_heard(e, sa, &fact->remote);
             break;
         case IKE_FACT_SENT:
-            if (e->now - sa->last_heard >= SILENCE)
+            sa->last_sent = e->now;
+            if (e->conf->dpd > 0 && e->now - sa->last_heard >= e->conf->dpd * TIME_SECOND)
                 check_liveness(e, sa);
             break;
         case IKE_FACT_STRAYED:

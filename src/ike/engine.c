@@ -179,10 +179,12 @@ static void duty(struct ike_engine *e, struct sa *sa)
         wish_missing(e, sa);
     if (sa->tunnel && sa->tunnel->sa == sa && e->now >= sa->tunnel->reauth_at)
         reauth_due(e, sa->tunnel);
-    if (e->conf->dpd > 0 && e->now - sa->last_heard >= e->conf->dpd * TIME_SECOND)
+    if (e->now >= liveness_at(e, sa))
         check_liveness(e, sa);
-    if (e->now >= path_keepalive_at(e, sa))
-        path_keepalive(e, sa);
+    if (e->now >= keepalive_at(e, sa))
+        keepalive_send(e, sa);
+    if (e->now >= roam_at(sa))
+        roam_time(e, sa);
     task_run(e, sa);
     sa_plan_duty(e, sa);
 }
@@ -231,6 +233,7 @@ static void status_of(const struct ike_engine *e, const struct sa *sa, struct ik
     s->nat_local = sa->nat_local;
     s->nat_remote = sa->nat_remote;
     s->udp = sa->udp;
+    s->mobike = t && t->mobike;
     s->path = sa->path;
     s->created = sa->created;
     s->last_heard = sa->last_heard;

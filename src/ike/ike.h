@@ -33,6 +33,11 @@
  * who began it (RFC 7296 2.8); what cannot be mixed is refused with TEMPORARY_FAILURE and tried
  * again after waits that grow; minutes of it end the tunnel (2.25).
  *
+ * Addresses change: IKE_ADDRESSES says what this host has now. A client moves its tunnel (MOBIKE,
+ * RFC 4555) or looks for a path that still works; a gateway tells its peers, and moves their
+ * traffic when the new place has shown that it receives. ESP_MOVE says where a tunnel's traffic
+ * goes.
+ *
  * Memory is bounded: SAs come from slabs sized by conf_tunnel.max_tunnels; half-open ones have a
  * limit of their own, and gate.h says what strangers must show before they get such a place (2.6,
  * RFC 8019). The queue of
@@ -56,7 +61,7 @@ struct ike_path {
     uint8_t port;       /* enum ike_port */
 };
 
-enum { IKE_CERTS_OWN = 4, IKE_ADDRESSES = 2 };
+enum { IKE_CERTS_OWN = 4, IKE_LOCALS = 8, IKE_REMOTES = 8 };
 
 /* What the engine needs for its whole life; pointers stay valid as long as it lives. */
 struct ike_setup {
@@ -84,12 +89,26 @@ enum ike_command_kind {
     IKE_CREATE_CHILD, /* tunnel: one more child with the configured selectors */
     IKE_DELETE_CHILD, /* tunnel, spi_in */
     IKE_CHECK,        /* tunnel: liveness now */
+    IKE_ADDRESSES,    /* what this host has now: addresses; tells and moves whom it concerns */
+};
+/* Where this host can send from, by rank, as its routes have it. */
+struct ike_local {
+    struct endpoint at; /* with the port of the socket for IKE_PORT_NATT */
+    uint32_t interface; /* index; 0 = by route */
+    uint32_t rank;      /* lower is better; equal ones are no reason to move */
+};
+struct ike_addresses {
+    uint8_t local_count, remote_count;
+    bool doubt; /* the host slept, or links changed: look whether the path still works */
+    struct ike_local local[IKE_LOCALS];
+    struct ip remote[IKE_REMOTES]; /* client: what the gateway's name stands for */
 };
 struct ike_command {
     uint32_t kind;
     uint32_t spi_in;
     uint64_t tunnel;
     struct ike_path path;
+    struct ike_addresses addresses;
 };
 /* 0, ERR_NOT_FOUND, ERR_STATE, ERR_LIMIT. For IKE_INITIATE *tunnel (may be NULL) gets the new id.
  */
@@ -168,6 +187,9 @@ struct ike_fact {
     uint32_t spi_in;
     uint64_t tunnel;
     uint8_t stray_len, stray[IKE_STRAY_MAX]; /* STRAYED: how the packet begins */
+    bool sent;              /* HEARD: traffic went out, too */
+    struct endpoint remote; /* HEARD: the newest packet came from here, when this is another place
+                               than the child's path says; family 0 = it did not */
 };
 void ike_fact(struct ike_engine *engine, time_us now, const struct ike_fact *fact);
 
@@ -204,6 +226,7 @@ struct ike_child {
 struct ike_net {
     uint64_t tunnel;
     bool initiator;
+    bool udp; /* ESP_MOVE: encapsulated or plain from now on */
     struct ike_path path;
     struct ip ip4, ip6; /* client: ours; gateway: the peer's */
     struct ip dns[CONF_DNS];
@@ -226,6 +249,7 @@ enum ike_event_kind {
     IKE_EVENT_CHILD_DOWN,
     IKE_EVENT_REFUSED,    /* responder: a handshake was refused; text says why and what to do */
     IKE_EVENT_RETRANSMIT, /* a request was sent again (diagnosis only) */
+    IKE_EVENT_MOVED,      /* the tunnel goes another way now: path */
 };
 struct ike_event {
     uint32_t kind;
@@ -266,7 +290,7 @@ struct ike_action {
         struct ike_send send;
         struct ike_child esp_add;
         struct ike_esp_del esp_del;
-        struct ike_net net; /* NET_UP; NET_DOWN; ESP_MOVE uses tunnel and path, and udp below */
+        struct ike_net net; /* NET_UP; NET_DOWN; ESP_MOVE uses tunnel, path and udp */
         struct ike_event event;
         const struct ike_ask *ask; /* valid like datagram; wiped afterwards */
     };
@@ -299,7 +323,7 @@ const char *ike_state_name(uint8_t state);
 struct ike_status {
     uint64_t tunnel, spi_i, spi_r;
     uint8_t state;
-    bool initiator, nat_local, nat_remote, udp;
+    bool initiator, nat_local, nat_remote, udp, mobike;
     struct ike_path path;
     struct identity own, peer;
     char peer_name[CONF_NAME_MAX];

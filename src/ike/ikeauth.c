@@ -51,6 +51,7 @@ static void put_wishes(struct ike_engine *e, struct sa *sa, struct child *c, str
     size_t count = select_offer(e->conf, child_protocol(e), writer_view(&w), false, 0, e->offer);
     wire_put_sa(b, e->offer, count);
     create_offer_ts(e, sa, c, NULL, b);
+    mobike_put_support(e, sa, b);
 }
 
 static int send_request(struct ike_engine *e, struct sa *sa, struct bytes auth)
@@ -145,9 +146,11 @@ static void finish(struct ike_engine *e, struct sa *sa, const struct wire_chain 
     wish_start(e, sa);
     if (wire_notify_find(chain, NOTIFY_ADDITIONAL_TS_POSSIBLE, &n))
         wish_rest(e, sa, c);
+    mobike_read_support(e, sa, chain);
     tunnel_up(e, sa->tunnel, c);
     reauth_begin(e, sa->tunnel, chain); /* the chain goes with the handshake */
     established(e, sa);
+    roam_settle(e, sa);
     task_run(e, sa);
 }
 
@@ -315,6 +318,9 @@ static void answer_request(struct ike_engine *e, struct sa *sa, const struct wir
     config_reply(e, sa->tunnel, chain, b); /* it is the IKE SA's, with or without a child */
     if (c) {
         create_put_child(e, c, NULL, b);
+        mobike_read_support(e, sa, chain);
+        if (sa->tunnel->mobike)
+            mobike_put_support(e, sa, b);
     } else {
         wire_put_notify(b, (uint16_t)notify, (struct bytes){0});
         refuse_child(e, sa, (uint16_t)notify);

@@ -1,6 +1,6 @@
 #include "ike/internal.h"
 
-/* INFORMATIONAL (RFC 7296 1.4): delete and liveness, both roles. */
+/* INFORMATIONAL (RFC 7296 1.4): delete and liveness, both roles; what moves is in mobike.c. */
 
 /* ---- initiator */
 
@@ -29,6 +29,8 @@ int info_start(struct ike_engine *e, struct sa *sa, struct task task)
         wire_put_delete_ike(&b);
         sa_set_state(e, sa, IKE_STATE_DELETING);
         sa_disarm(e, &sa->timer_duty);
+    } else {
+        mobike_put_request(e, sa, &task, &b);
     }
     struct message *m = sk_seal(e, sa, EXCHANGE_INFORMATIONAL, false, sa->next_out, &b);
     if (!m)
@@ -40,7 +42,6 @@ int info_start(struct ike_engine *e, struct sa *sa, struct task task)
 /* The child goes now and not when the Delete was sent: until then the peer might still use it. */
 int info_response(struct ike_engine *e, struct sa *sa, const struct input *in)
 {
-    (void)in;
     const struct task *task = &e->done.task;
     if (task->kind == TASK_DELETE_IKE) {
         sa_bury(e, sa);
@@ -48,6 +49,8 @@ int info_response(struct ike_engine *e, struct sa *sa, const struct input *in)
         struct child *c = child_find(sa, task->spi_in);
         if (c)
             child_gone(e, c, ERR_DELETED);
+    } else if (sa->tunnel && sa->tunnel->sa == sa) {
+        mobike_response(e, sa, in);
     }
     return 0;
 }
@@ -182,5 +185,7 @@ int info_request(struct ike_engine *e, struct sa *sa, const struct input *in)
         wire_put_delete_children(&e->reply, child_protocol(e), gone, count);
     if (sa->tunnel && sa->tunnel->sa == sa)
         config_reply(e, sa->tunnel, in->inner, &e->reply);
+    if (!sa->peer_deleted && sa->tunnel && sa->tunnel->sa == sa && sa->tunnel->mobike)
+        mobike_request(e, sa, in, &e->reply);
     return 0;
 }

@@ -105,7 +105,7 @@ static bool open_sealed(struct ike_engine *e, struct sa *sa, struct input *in)
     }
     sa->last_heard = e->now;
     sa->messages++;
-    path_heard(e, sa, &in->path);
+    path_heard(e, sa, in);
     return true;
 }
 

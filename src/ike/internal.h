@@ -10,7 +10,8 @@
  *   init, ikeauth, create, rekey, info      one exchange each, both roles
  *   reauth   a new IKE SA beside the old one, and who takes over what
  *   ask      questions to the keys process and their answers
- *   select, narrow, wish, config, keymat, path, explain     one noun each
+ *   path, keepalive, mobike, roam     where a peer is, and how we get there
+ *   select, narrow, wish, config, keymat, explain     one noun each
  *   gate, source, cookie, puzzle      strangers, and what they may cost (gate.h)
  *
  * Memory of one established tunnel with one child is struct sa + struct tunnel + struct child + the
@@ -39,6 +40,9 @@ enum {
     SENTENCE = 384,
     ID_RESERVE = 1 << 16, /* message IDs left when an SA is replaced for want of them */
     BUSY_MAX = 8,         /* waits in a row, some five minutes: the two ends no longer agree */
+    ROAM_PEERS = 8,       /* further addresses of a peer that we remember */
+    ROAM_PATHS = 16,      /* pairs of addresses that are tried */
+    ROAM_COOKIE = 16,     /* octets of COOKIE2 */
 };
 
 #define RETRANSMIT_FIRST (TIME_SECOND / 2)
@@ -56,7 +60,6 @@ enum {
 #define WISH_SOON        (4 * TIME_SECOND)   /* after there was no room for the task */
 #define WISH_AGAIN       (30 * TIME_SECOND)  /* after the peer deleted a child that we want */
 #define WISH_LATER       (600 * TIME_SECOND) /* after any other no */
-#define SILENCE          (10 * TIME_SECOND)  /* traffic goes out and nothing comes in */
 
 /* A handler's result: 0 = answered or done, > 0 a notify to send, < 0 a local reason, or: */
 enum { LATER = 0x10000 /* the answer follows when the keys process has spoken */ };
@@ -138,6 +141,10 @@ enum task_kind {
     TASK_DELETE_CHILD,
     TASK_DELETE_IKE,
     TASK_LIVENESS,
+    TASK_UPDATE,      /* UPDATE_SA_ADDRESSES: the path is another one now */
+    TASK_TRIAL,       /* does a path work that we would rather have? */
+    TASK_ADDRESSES,   /* our further addresses changed */
+    TASK_ROUTABILITY, /* COOKIE2: does the peer receive where it says it is? */
 };
 struct task {
     uint8_t kind;
@@ -157,6 +164,7 @@ struct exchange {
     struct creation *creation;
     time_us first_sent;
     uint32_t interval;
+    uint16_t idle; /* seconds that we had been silent before */
     uint8_t tries;
 };
 
@@ -228,15 +236,45 @@ struct given {
     char domains[CONF_DOMAINS][CONF_DOMAIN_MAX];
 };
 
+/* A tunnel that roams (RFC 4555). A client that uses MOBIKE has one; at a gateway only a peer that
+ * has told of further addresses, or whose new place is being checked. */
+struct roam {
+    struct ip peer[ROAM_PEERS]; /* further addresses of the peer */
+    uint8_t peer_count;
+
+    /* gateway: `target` must answer before traffic goes there instead of to `safe` */
+    bool checking, safe_udp;
+    uint8_t checks;
+    struct ike_path target, checked, safe;
+    uint8_t cookie[ROAM_COOKIE];
+
+    /* client */
+    bool searching;                   /* requests go round all paths until one answers */
+    bool offline;                     /* no path at all: wait */
+    bool unsure;                      /* without MOBIKE: will the gateway follow? */
+    uint8_t next;                     /* of the paths, and of the rounds */
+    time_us since;                    /* when the search began */
+    struct ike_path sent_on;          /* that the UPDATE under way was made for */
+    struct ike_path trial, round;     /* round: the last that was tried in a search */
+    time_us trial_again, trial_pause; /* the better path did not answer: once more */
+
+    /* keepalive.c */
+    uint16_t proven, refuted; /* seconds the mapping outlives for certain, and does not; 0 = ? */
+    uint64_t baseline_spi;    /* of the IKE SA that `baseline` is about; 0 = there is none */
+    uint8_t baseline[20];     /* how the peer sees us: NAT_DETECTION_DESTINATION_IP */
+};
+
 struct tunnel {
     uint64_t id;
     struct sa *sa; /* the IKE SA that carries it now */
     bool initiator, established, net_up, admitted;
+    bool mobike;       /* both sides can (RFC 4555 3.1) */
     bool refused;      /* told already that it came to nothing, or not to be told of */
     bool renewing;     /* another one is being made to take its place */
     uint64_t renews;   /* the tunnel whose place this one takes: ours to finish, or the peer's */
     time_us reauth_at; /* initiator: when to authenticate anew */
     uint64_t former;   /* SPI of the IKE SA before the present one */
+    struct roam *roam; /* NULL: none yet */
     struct identity *peer; /* exact size: only type, len and octets[0..len) exist */
     char *peer_name;       /* NULL = none */
     struct ip ip4, ip6;
@@ -290,7 +328,8 @@ struct ike_engine {
     struct aead *aead;
     size_t aead_cap;
     struct auth_cache *certs;
-    time_us told_since; /* rate limit of what strangers can make us say */
+    struct ike_addresses addresses; /* of this host */
+    time_us told_since;             /* rate limit of what strangers can make us say */
     unsigned told[2], logged;
 
     /* Scratch: valid within one call. */
@@ -348,6 +387,7 @@ void sa_disarm(struct ike_engine *e, struct timer *timer);
 /* Sets the duty timer to the earliest of rekey, expiry, liveness and keepalive. */
 void sa_plan_duty(struct ike_engine *e, struct sa *sa);
 time_us soft_after(struct ike_engine *e, uint32_t seconds);
+time_us liveness_at(const struct ike_engine *e, const struct sa *sa);
 void sa_established(struct ike_engine *e, struct sa *sa);
 
 /* ---- tunnel.c */
@@ -427,6 +467,8 @@ void window_answer(struct ike_engine *e, struct sa *sa, struct message *reply,
                    const struct ike_path *path);
 void window_send(struct ike_engine *e, struct sa *sa, const struct ike_path *path,
                  struct message *m);
+/* The request under way goes out again at once, as if it were new: on another path. */
+void window_hurry(struct ike_engine *e, struct sa *sa);
 /* A request of ours goes out and will be repeated. Takes the message. */
 void window_open(struct ike_engine *e, struct sa *sa, struct task task, struct message *m);
 /* The answer is here: hands out what was kept about the request. */
@@ -553,14 +595,61 @@ int config_read_reply(struct ike_engine *e, const struct wire_chain *chain,
 void path_put_detection(struct ike_engine *e, struct wire_builder *b, uint64_t spi_i,
                         uint64_t spi_r, const struct ike_path *path);
 void path_detect(struct ike_engine *e, struct sa *sa, const struct input *in);
+/* What the NAT detection payloads of a message say. */
+struct nat_view {
+    bool seen, local, remote;
+    uint8_t destination[20]; /* how the sender of the message sees us */
+};
+void path_look(const struct input *in, const struct wire_chain *chain, struct nat_view *out);
+/* Takes it over, and what it means for UDP encapsulation. */
+void path_apply(struct ike_engine *e, struct sa *sa, const struct nat_view *view);
+bool path_equal(const struct ike_path *a, const struct ike_path *b); /* addresses and ports */
 void path_float(struct ike_engine *e, struct sa *sa); /* initiator: to port 4500 when needed */
 void path_settle(struct ike_engine *e, struct sa *sa, const struct ike_path *path); /* responder */
-/* An authentic new message came from here. */
-void path_heard(struct ike_engine *e, struct sa *sa, const struct ike_path *path);
 /* AH is wanted, and its addresses would not arrive as they were sent. */
 bool path_bars_ah(const struct ike_engine *e, const struct sa *sa);
-void path_keepalive(struct ike_engine *e, struct sa *sa);
-time_us path_keepalive_at(const struct ike_engine *e, const struct sa *sa);
+/* An authentic new message came in. */
+void path_heard(struct ike_engine *e, struct sa *sa, const struct input *in);
+/* The newest authentic ESP packet came from here. */
+void path_esp_heard(struct ike_engine *e, struct sa *sa, const struct endpoint *remote);
+
+/* ---- keepalive.c */
+void keepalive_send(struct ike_engine *e, struct sa *sa);
+time_us keepalive_at(const struct ike_engine *e, const struct sa *sa);
+void keepalive_reset(struct roam *r); /* another path, another NAT */
+/* An answer (of e->done) told how the peer sees us. */
+void keepalive_learn(struct ike_engine *e, struct sa *sa, const struct input *in);
+
+/* ---- mobike.c: the payloads of RFC 4555, and the gateway's part */
+struct roam *roam_of(struct tunnel *t); /* made when there is none; NULL: no memory */
+void mobike_put_support(struct ike_engine *e, const struct sa *sa, struct wire_builder *b);
+void mobike_read_support(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain);
+void mobike_put_request(struct ike_engine *e, struct sa *sa, const struct task *task,
+                        struct wire_builder *b);
+/* An INFORMATIONAL request: what it asks for, and what the answer holds. */
+void mobike_request(struct ike_engine *e, struct sa *sa, const struct input *in,
+                    struct wire_builder *b);
+void mobike_response(struct ike_engine *e, struct sa *sa, const struct input *in);
+/* Traffic goes to `target` when it has answered. */
+void mobike_check(struct ike_engine *e, struct sa *sa, const struct ike_path *target);
+/* Where ESP goes now: not to a place that has not answered yet. */
+const struct ike_path *mobike_esp_path(const struct sa *sa, bool *udp);
+
+/* ---- roam.c: a client looks for a path */
+int roam_addresses(struct ike_engine *e, const struct ike_addresses *now);
+void roam_settle(struct ike_engine *e, struct sa *sa); /* just established */
+/* The path of a request's next repetition, and when the one after is due; false: the usual pause.
+ */
+const struct ike_path *roam_path(struct ike_engine *e, struct sa *sa);
+bool roam_pause(struct ike_engine *e, struct sa *sa, time_us *pause);
+/* When nothing will come of it any more; `usual` without a search. */
+time_us roam_end(const struct ike_engine *e, const struct sa *sa, time_us usual);
+void roam_answered(struct ike_engine *e, struct sa *sa, const struct ike_path *path);
+void roam_updated(struct ike_engine *e, struct sa *sa, const struct input *in);
+void roam_tried(struct ike_engine *e, struct sa *sa, const struct ike_path *path);
+time_us roam_at(const struct sa *sa);
+void roam_time(struct ike_engine *e, struct sa *sa);
+void roam_update(struct ike_engine *e, struct sa *sa); /* UPDATE_SA_ADDRESSES, as soon as may be */
 
 /* ---- init.c */
 void init_tell_version(struct ike_engine *e, const struct input *in);

@@ -2,8 +2,8 @@
 
 #include "ike/internal.h"
 
-/* NAT detection, the move to port 4500, keepalives (RFC 7296 2.23, RFC 3948 4). MOBIKE belongs
- * here. */
+/* NAT detection, the move to port 4500, and peers that move without MOBIKE (RFC 7296 2.23, RFC 3948
+ * 4). */
 
 /* SHA-1(SPIi | SPIr | address | port) */
 static void detection_hash(uint64_t spi_i, uint64_t spi_r, const struct endpoint *at,
@@ -25,7 +25,8 @@ static bool forces_udp(const struct ike_engine *e, const struct ike_path *path)
 {
     if (child_protocol(e) == PROTOCOL_AH)
         return false;
-    return e->conf->encap == CONF_ENCAP_UDP || (e->conf->initiator && path->port == IKE_PORT_NATT);
+    return e->conf->encap == CONF_ENCAP_UDP ||
+           (e->conf->initiator && path->port == IKE_PORT_NATT && path->remote.port != NAT_PORT);
 }
 
 /* With UDP encapsulation wanted, our source hash is one that no sender matches (port 0): so the
@@ -45,28 +46,28 @@ void path_put_detection(struct ike_engine *e, struct wire_builder *b, uint64_t s
 
 /* One of the peer's source hashes must match where the message came from; the peer's destination
  * hash is about our address. The peer's view is the same with the SPIs of this very message. */
-void path_detect(struct ike_engine *e, struct sa *sa, const struct input *in)
+void path_look(const struct input *in, const struct wire_chain *chain, struct nat_view *out)
 {
-    (void)e;
     uint8_t theirs[20], ours[20];
-    bool source_seen = false, source_equal = false, destination_equal = true;
+    bool source_equal = false, destination_equal = true;
+    *out = (struct nat_view){0};
     detection_hash(in->header.spi_i, in->header.spi_r, &in->path.remote, theirs);
     detection_hash(in->header.spi_i, in->header.spi_r, &in->path.local, ours);
-    for (size_t i = 0; i < in->outer->count; i++) {
+    for (size_t i = 0; i < chain->count; i++) {
         struct wire_notify_view n;
-        if (in->outer->at[i].type != PAYLOAD_NOTIFY ||
-            wire_notify_read(in->outer->at[i].body, &n) < 0 || n.data.len != sizeof(theirs))
+        if (chain->at[i].type != PAYLOAD_NOTIFY || wire_notify_read(chain->at[i].body, &n) < 0 ||
+            n.data.len != sizeof(theirs))
             continue;
         if (n.type == NOTIFY_NAT_DETECTION_SOURCE_IP) {
-            source_seen = true;
+            out->seen = true;
             source_equal |= memcmp(n.data.at, theirs, sizeof(theirs)) == 0;
         } else if (n.type == NOTIFY_NAT_DETECTION_DESTINATION_IP) {
             destination_equal = memcmp(n.data.at, ours, sizeof(ours)) == 0;
+            memcpy(out->destination, n.data.at, sizeof(out->destination));
         }
     }
-    sa->nat_peer_aware = source_seen;
-    sa->nat_remote = source_seen && !source_equal;
-    sa->nat_local = source_seen && !destination_equal;
+    out->remote = out->seen && !source_equal;
+    out->local = out->seen && !destination_equal;
 }
 
 static bool wants_udp(const struct ike_engine *e, const struct sa *sa)
@@ -74,10 +75,39 @@ static bool wants_udp(const struct ike_engine *e, const struct sa *sa)
     return sa->nat_peer_aware && (sa->nat_local || sa->nat_remote || forces_udp(e, &sa->path));
 }
 
+void path_detect(struct ike_engine *e, struct sa *sa, const struct input *in)
+{
+    struct nat_view view;
+    (void)e;
+    path_look(in, in->outer, &view);
+    sa->nat_peer_aware = view.seen;
+    sa->nat_remote = view.remote;
+    sa->nat_local = view.local;
+}
+
+void path_apply(struct ike_engine *e, struct sa *sa, const struct nat_view *view)
+{
+    if (!view->seen)
+        return;
+    sa->nat_remote = view->remote;
+    sa->nat_local = view->local;
+    sa->udp = sa->path.port == IKE_PORT_NATT && wants_udp(e, sa);
+}
+
+bool path_equal(const struct ike_path *a, const struct ike_path *b)
+{
+    return a->port == b->port && ip_equal(&a->local.ip, &b->local.ip) &&
+           endpoint_equal(&a->remote, &b->remote) &&
+           (a->interface == b->interface || a->interface == 0 || b->interface == 0);
+}
+
+/* Who may have to move begins on port 4500 also where there is no NAT (RFC 4555 3.3): then there
+ * may be one on the next path. */
 void path_float(struct ike_engine *e, struct sa *sa)
 {
     sa->udp = wants_udp(e, sa);
-    if (!sa->udp || sa->path.port != IKE_PORT_500)
+    bool float_anyway = e->conf->roam && sa->nat_peer_aware;
+    if ((!sa->udp && !float_anyway) || sa->path.port != IKE_PORT_500)
         return;
     sa->path.port = IKE_PORT_NATT;
     sa->path.remote.port = NAT_PORT;
@@ -93,16 +123,11 @@ void path_settle(struct ike_engine *e, struct sa *sa, const struct ike_path *pat
 }
 
 /* The peer behind NAT may come from another port after the NAT forgot it: follow, when we are not
- * behind one ourselves (RFC 7296 2.23). Only new authentic messages get here. */
-void path_heard(struct ike_engine *e, struct sa *sa, const struct ike_path *path)
+ * behind one ourselves (RFC 7296 2.23). */
+static bool may_follow(const struct sa *sa)
 {
-    bool moved = !endpoint_equal(&sa->path.remote, &path->remote);
-    if (!moved || !sa->nat_remote || sa->nat_local || sa->path.port != path->port ||
-        sa->state < IKE_STATE_ESTABLISHED)
-        return;
-    sa->path.remote = path->remote;
-    if (sa->tunnel && sa->tunnel->sa == sa)
-        queue_move(e, sa);
+    return sa->nat_remote && !sa->nat_local && sa->state == IKE_STATE_ESTABLISHED && sa->tunnel &&
+           sa->tunnel->sa == sa;
 }
 
 bool path_bars_ah(const struct ike_engine *e, const struct sa *sa)
@@ -110,20 +135,38 @@ bool path_bars_ah(const struct ike_engine *e, const struct sa *sa)
     return child_protocol(e) == PROTOCOL_AH && (sa->nat_local || sa->nat_remote);
 }
 
-time_us path_keepalive_at(const struct ike_engine *e, const struct sa *sa)
+/* Only new authentic messages get here. With MOBIKE a message moves nothing unless it says so (RFC
+ * 4555 3.8). */
+void path_heard(struct ike_engine *e, struct sa *sa, const struct input *in)
 {
-    if (!sa->nat_local || sa->path.port != IKE_PORT_NATT || e->conf->keepalive == 0)
-        return TIME_NEVER;
-    return sa->last_sent + e->conf->keepalive * TIME_SECOND;
+    if (sa->tunnel && sa->tunnel->initiator && sa->tunnel->sa == sa) {
+        if (in->header.flags & FLAG_RESPONSE)
+            roam_answered(e, sa, &in->path);
+        return;
+    }
+    if (!may_follow(sa) || sa->tunnel->mobike || sa->path.port != in->path.port ||
+        endpoint_equal(&sa->path.remote, &in->path.remote))
+        return;
+    sa->path.remote = in->path.remote;
+    queue_move(e, sa);
 }
 
-void path_keepalive(struct ike_engine *e, struct sa *sa)
+/* The data plane tells of the highest sequence number only, so nobody moves a peer by repeating
+ * what it once sent. With MOBIKE the new place is asked first. */
+void path_esp_heard(struct ike_engine *e, struct sa *sa, const struct endpoint *remote)
 {
-    static const uint8_t keepalive[] = {0xff};
-    struct message *m = message_create(e, (struct bytes){keepalive, sizeof(keepalive)});
-    sa->last_sent = e->now;
-    if (!m)
+    bool udp;
+    const struct ike_path *now = mobike_esp_path(sa, &udp);
+    if (!may_follow(sa) || !udp || now->remote.ip.family != remote->ip.family ||
+        endpoint_equal(&now->remote, remote))
         return;
-    queue_send(e, &sa->path, m);
-    message_drop(e, &m);
+    struct ike_path there = *now;
+    there.remote = *remote;
+    if (sa->tunnel->mobike) {
+        mobike_check(e, sa, &there);
+        task_run(e, sa);
+        return;
+    }
+    sa->path = there;
+    queue_move(e, sa);
 }

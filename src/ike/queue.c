@@ -217,7 +217,7 @@ void queue_move(struct ike_engine *e, const struct sa *sa)
     struct ike_net *net = body(n);
     net->tunnel = sa->tunnel->id;
     net->initiator = sa->tunnel->initiator;
-    net->path = sa->path;
+    net->path = *mobike_esp_path(sa, &net->udp);
 }
 
 void queue_ask(struct ike_engine *e, uint64_t ticket)

@@ -216,12 +216,15 @@ static time_us sooner(time_us a, time_us b)
     return a < b ? a : b;
 }
 
-/* When silence becomes suspicious. */
-static time_us liveness_at(const struct ike_engine *e, const struct sa *sa)
+/* Silence both ways is not suspicious, so an idle tunnel is looked at seldom. */
+time_us liveness_at(const struct ike_engine *e, const struct sa *sa)
 {
-    if (e->conf->dpd == 0 || sa->out.request)
+    if (e->conf->idle_check == 0 || sa->out.request)
         return TIME_NEVER;
-    return sa->last_heard + e->conf->dpd * TIME_SECOND;
+    time_us wait = e->conf->idle_check * TIME_SECOND;
+    /* The client looks first, at a time when it has to send anyway. */
+    bool client = sa->tunnel && sa->tunnel->initiator;
+    return sa->last_heard + wait + (client ? 0 : wait / 8);
 }
 
 void sa_plan_duty(struct ike_engine *e, struct sa *sa)
@@ -230,7 +233,8 @@ void sa_plan_duty(struct ike_engine *e, struct sa *sa)
     if (sa->state == IKE_STATE_ESTABLISHED) {
         at = sooner(at, sa->rekey_at);
         at = sooner(at, liveness_at(e, sa));
-        at = sooner(at, path_keepalive_at(e, sa));
+        at = sooner(at, keepalive_at(e, sa));
+        at = sooner(at, roam_at(sa));
         at = sooner(at, task_held_until(e, sa));
         if (sa->tunnel && sa->tunnel->sa == sa)
             at = sooner(at, sa->tunnel->wish_at);

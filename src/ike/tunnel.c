@@ -128,6 +128,7 @@ void tunnel_forget(struct ike_engine *e, struct tunnel *t)
     free(t->dns);
     free(t->given);
     free(t->networks);
+    free(t->roam);
     slab_give(&e->tunnel_slab, t);
 }
 

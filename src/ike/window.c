@@ -88,6 +88,29 @@ static uint8_t exchange_of(uint8_t task)
     }
 }
 
+static time_us pause_of(struct ike_engine *e, struct sa *sa)
+{
+    time_us pause;
+    return roam_pause(e, sa, &pause) ? pause : jittered(e, sa->out.interval);
+}
+
+void window_hurry(struct ike_engine *e, struct sa *sa)
+{
+    if (!sa->out.request)
+        return;
+    sa->out.first_sent = e->now;
+    sa->out.interval = RETRANSMIT_FIRST;
+    sa->out.tries = 0;
+    window_send(e, sa, roam_path(e, sa), sa->out.request);
+    sa_arm(e, &sa->timer_out, e->now + pause_of(e, sa));
+}
+
+static uint16_t silent_for(const struct ike_engine *e, const struct sa *sa)
+{
+    time_us seconds = (e->now - sa->last_sent) / TIME_SECOND;
+    return (uint16_t)(seconds < UINT16_MAX ? seconds : UINT16_MAX);
+}
+
 void window_open(struct ike_engine *e, struct sa *sa, struct task task, struct message *m)
 {
     struct creation *creation = sa->out.creation;
@@ -97,9 +120,10 @@ void window_open(struct ike_engine *e, struct sa *sa, struct task task, struct m
                                 .request = m,
                                 .creation = creation,
                                 .first_sent = e->now,
+                                .idle = silent_for(e, sa),
                                 .interval = RETRANSMIT_FIRST};
-    window_send(e, sa, &sa->path, m);
-    sa_arm(e, &sa->timer_out, e->now + jittered(e, sa->out.interval));
+    window_send(e, sa, roam_path(e, sa), m);
+    sa_arm(e, &sa->timer_out, e->now + pause_of(e, sa));
     if (sa->state == IKE_STATE_ESTABLISHED)
         sa_plan_duty(e, sa);
 }
@@ -157,14 +181,14 @@ static void repeat(struct ike_engine *e, struct sa *sa)
     sa->out.tries++;
     uint64_t next = (uint64_t)sa->out.interval * 9 / 5;
     sa->out.interval = (uint32_t)(next < RETRANSMIT_CAP ? next : RETRANSMIT_CAP);
-    window_send(e, sa, &sa->path, sa->out.request);
+    window_send(e, sa, roam_path(e, sa), sa->out.request);
     e->counters.retransmitted++;
     if (sa->tunnel)
         sa->tunnel->retransmissions++;
     if (sa->tunnel && sa->out.tries >= 3)
         queue_event(e, IKE_EVENT_RETRANSMIT, sa->tunnel, &sa->path, 0,
                     explain(e, "no answer yet, asking again (try %u)", sa->out.tries + 1u));
-    time_us again = e->now + jittered(e, sa->out.interval), end = out_end(sa);
+    time_us again = e->now + pause_of(e, sa), end = roam_end(e, sa, out_end(sa));
     sa_arm(e, &sa->timer_out, again < end ? again : end);
 }
 
@@ -184,7 +208,7 @@ void window_timer(struct ike_engine *e, struct sa *sa)
         puzzle_work(e, sa);
         return;
     }
-    if (e->now >= out_end(sa))
+    if (e->now >= roam_end(e, sa, out_end(sa)))
         give_up(e, sa);
     else
         repeat(e, sa);
@@ -333,4 +357,8 @@ void task_move(struct ike_engine *e, struct sa *from, struct sa *to)
     }
     from->task_count = 0;
     to->busy_until = from->busy_until;
+    /* Whatever comes of it on the old SA: the peer must know on the new one. */
+    if (from->out.request &&
+        (from->out.task.kind == TASK_UPDATE || from->out.task.kind == TASK_ROUTABILITY))
+        task_first(e, to, from->out.task);
 }

@@ -231,7 +231,7 @@ static void move_children(struct pump *pump, const struct ike_net *net)
     pump->message.esp_move = (struct ipc_esp_move){.tunnel = net->tunnel,
                                                    .local = net->path.local,
                                                    .remote = net->path.remote,
-                                                   .udp = net->path.port == IKE_PORT_NATT};
+                                                   .udp = net->udp};
     pump->message.esp_move.local.port = local_port(pump, &net->path);
     to_esp(pump);
 }

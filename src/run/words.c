@@ -15,6 +15,7 @@ static const char *const kinds[] = {
     [IKE_EVENT_CHILD_DOWN] = "child-down",
     [IKE_EVENT_REFUSED] = "refused",
     [IKE_EVENT_RETRANSMIT] = "retransmit",
+    [IKE_EVENT_MOVED] = "moved",
 };
 
 const char *words_event_kind(uint32_t kind)
@@ -98,6 +99,10 @@ void words_log(struct monitor *m, const struct ipc_event *said)
     case IKE_EVENT_DOWN:
         log_info("%s%s%s is gone (tunnel %llu): %s", who, where[0] ? " at " : "", where,
                  (unsigned long long)event->tunnel, sentence(event));
+        break;
+    case IKE_EVENT_MOVED:
+        log_info("%s at %s: %s (tunnel %llu)", who, where, sentence(event),
+                 (unsigned long long)event->tunnel);
         break;
     case IKE_EVENT_REKEYED_IKE:
     case IKE_EVENT_REKEYED_CHILD:

@@ -77,7 +77,7 @@ static inline void pair_configure(struct engine_pair *p, int i)
     *(i ? &c->local_ts_count : &c->remote_ts_count) = 1;
     c->ike_lifetime = 14400;
     c->child_lifetime = 3600;
-    c->dpd = 30;
+    c->dpd = c->idle_check = 30;
     c->max_tunnels = 16;
     side->setup = (struct ike_setup){
         .tunnel = c, .random = &p->random, .own_id = c->local_id, .wall_clock = pair_wall};

@@ -106,6 +106,7 @@ shrike_common_sections()
     shrike_line reauth "${c[reauth]:-}"
     shrike_line child-packets "${c[child_packets]:-}"
     shrike_line dpd "${c[dpd]:-}"
+    shrike_line idle-check "${c[idle_check]:-${c[dpd]:-}}"
     echo '[log]'
     shrike_line level "${c[level]:-}"
 }

@@ -22,10 +22,17 @@ static uint16_t nat_port(const struct sim_host *host, uint16_t port)
     return (uint16_t)(port + host->nat_shift);
 }
 
+static struct ip public_ip(const struct sim_host *host)
+{
+    if (host->uplink_count)
+        return host->uplinks[0].nat_ip.family ? host->uplinks[0].nat_ip : host->uplinks[0].ip;
+    return host->nat_ip.family ? host->nat_ip : host->ip;
+}
+
 struct ike_path sim_path(const struct sim_host *from, const struct sim_host *to, uint16_t port)
 {
-    return (struct ike_path){.local = {from->ip, port},
-                             .remote = {to->nat_ip.family ? to->nat_ip : to->ip, port},
+    return (struct ike_path){.local = {from->uplink_count ? from->uplinks[0].ip : from->ip, port},
+                             .remote = {public_ip(to), port},
                              .port = port == 500 ? IKE_PORT_500 : IKE_PORT_NATT};
 }
 
@@ -66,6 +73,13 @@ static struct sim_host *owner(struct sim *sim, const struct endpoint *to, uint16
     for (size_t i = 0; i < sim->host_count; i++) {
         struct sim_host *h = sim->hosts[i];
         bool nat = h->nat_ip.family != 0;
+        struct endpoint own = *to;
+        if (h->uplink_count > 0) {
+            if (!sim_uplink_in(h, &own))
+                continue;
+            *port = own.port;
+            return h;
+        }
         if (!ip_equal(nat ? &h->nat_ip : &h->ip, &to->ip))
             continue;
         *port = nat ? (uint16_t)(to->port - h->nat_shift) : to->port;
@@ -130,7 +144,9 @@ static struct sim_datagram *make(struct sim *sim, struct bytes octets)
 void sim_send(struct sim_host *from, const struct ike_path *path, struct bytes datagram)
 {
     struct sim_datagram *d = make(from->sim, datagram);
-    SIM_CHECK(from->sim, from->sim->hosts_move || ip_equal(&path->local.ip, &from->ip),
+    SIM_CHECK(from->sim,
+              from->sim->hosts_move || from->uplink_count > 0 ||
+                  ip_equal(&path->local.ip, &from->ip),
               "%s sends from another's address", from->name);
     SIM_CHECK(from->sim, (path->port == IKE_PORT_500) == (path->local.port == 500),
               "%s: port and socket disagree", from->name);
@@ -143,6 +159,11 @@ void sim_send(struct sim_host *from, const struct ike_path *path, struct bytes d
         d->from.port = nat_port(from, d->from.port);
     }
     from->sent++;
+    if (from->uplink_count > 0 && !sim_uplink_out(from, &d->from)) {
+        trace(from->sim, d, "from nowhere");
+        free(d);
+        return;
+    }
     launch(from->sim, d);
 }
 
@@ -172,9 +193,13 @@ void sim_deliver(struct sim_host *host, struct sim_datagram *d)
         host->on_datagram(host, d);
     if (!host->engine || keepalive)
         return;
-    struct ike_path path = {.local = {host->ip, port},
-                            .remote = d->from,
-                            .port = port == 500 ? IKE_PORT_500 : IKE_PORT_NATT};
+    struct endpoint own = d->to;
+    if (host->uplink_count > 0)
+        (void)sim_uplink_in(host, &own);
+    else
+        own = (struct endpoint){host->ip, port};
+    struct ike_path path = {
+        .local = own, .remote = d->from, .port = port == 500 ? IKE_PORT_500 : IKE_PORT_NATT};
     ike_input(host->engine, host->sim->now, &path, (struct bytes){d->octets, d->len});
 }
 

@@ -40,9 +40,12 @@ void sim_plane_del(struct sim_host *host, const struct ike_esp_del *del)
 
 void sim_plane_move(struct sim_host *host, const struct ike_net *net)
 {
-    for (struct sim_sa *sa = host->sas; sa; sa = sa->next)
-        if (sa->child.tunnel == net->tunnel)
-            sa->child.path = net->path;
+    for (struct sim_sa *sa = host->sas; sa; sa = sa->next) {
+        if (sa->child.tunnel != net->tunnel)
+            continue;
+        sa->child.path = net->path;
+        sa->child.udp = net->udp;
+    }
 }
 
 void sim_plane_free(struct sim_host *host)
@@ -81,6 +84,12 @@ static void send_packet(struct sim_host *from, struct sim_host *to)
     const struct sim_sa *sa = sim_active(from);
     if (!sa || sim_lost(sim))
         return;
+    struct endpoint seen = sa->child.path.local;
+    if (sim->packets_take_paths) {
+        from->packets_sent++;
+        if (!sim_uplink_out(from, &seen))
+            return;
+    }
     struct sim_packet *p = calloc(1, sizeof(*p));
     assert_non_null(p);
     p->spi = sa->child.spi_out;
@@ -88,7 +97,9 @@ static void send_packet(struct sim_host *from, struct sim_host *to)
     memcpy(p->key, sa->child.keymat_out, p->key_len);
     p->from = from;
     p->from_tunnel = sa->child.tunnel;
-    from->packets_sent++;
+    p->seen = seen;
+    p->to = sa->child.path.remote;
+    from->packets_sent += !sim->packets_take_paths;
     sim_schedule(sim, sim->now + sim_delay(sim), SIM_PACKET, to, p);
 }
 
@@ -127,6 +138,9 @@ void sim_plane_packet(struct sim_host *host, const struct sim_packet *packet)
 {
     struct sim *sim = host->sim;
     struct sim_sa *sa = find(host, packet->spi);
+    struct endpoint own = packet->to;
+    if (sim->packets_take_paths && !sim_uplink_in(host, &own))
+        return;
     if (sa && (!sa->gone || sim->now <= sa->until)) {
         SIM_CHECK(sim,
                   packet->key_len == sa->child.keymat_len &&
@@ -134,9 +148,16 @@ void sim_plane_packet(struct sim_host *host, const struct sim_packet *packet)
                   "%s: the keys of SPI %08x differ", host->name, packet->spi);
         sa->child.out_waits = false;
         host->packets_opened++;
-        if (host->engine && !sa->gone && sim->now >= host->last_heard_fact + TIME_SECOND) {
-            struct ike_fact fact = {
-                .kind = IKE_FACT_HEARD, .spi_in = packet->spi, .tunnel = sa->child.tunnel};
+        bool moved =
+            sim->packets_take_paths && !endpoint_equal(&packet->seen, &sa->child.path.remote);
+        if (host->engine && !sa->gone &&
+            (moved || sim->now >= host->last_heard_fact + TIME_SECOND)) {
+            struct ike_fact fact = {.kind = IKE_FACT_HEARD,
+                                    .spi_in = packet->spi,
+                                    .tunnel = sa->child.tunnel,
+                                    .sent = true};
+            if (moved)
+                fact.remote = packet->seen;
             host->last_heard_fact = sim->now;
             ike_fact(host->engine, sim->now, &fact);
         }

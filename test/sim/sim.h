@@ -4,6 +4,7 @@
  *
  * world     clock, queue of things to come, hosts, the loop
  * network   datagrams on their way, NAT, the trace
+ * uplink    hosts with several ways into the network, NATs that forget
  * keys      a double of the keys process: PSKs, private keys, leases by a counter
  * plane     a double of the data plane: which SAs there are, which one sends, and whether what is
  *           sent can be opened by the other side when it arrives
@@ -31,7 +32,7 @@
 #include "ike/ike.h"
 #include "store/store.h"
 
-enum { SIM_HOSTS = 16, SIM_PSKS = 4, SIM_LEASES = 64, SIM_WALL = 1800000000 };
+enum { SIM_HOSTS = 16, SIM_PSKS = 4, SIM_LEASES = 64, SIM_UPLINKS = 4, SIM_WALL = 1800000000 };
 
 /* Conditions of the network; chances per mille. */
 struct sim_link {
@@ -65,18 +66,33 @@ struct sim_sa {
 
 struct sim_packet { /* of ESP */
     uint32_t spi;
+    struct endpoint seen, to; /* with uplinks: as the receiver sees them */
+    bool routed;
     uint8_t key[IKE_KEYMAT_MAX];
     size_t key_len;
     struct sim_host *from;
     uint64_t from_tunnel;
 };
 
+/* One of several ways into the network, behind a NAT or not. A NAT keeps a mapping as long as
+ * something goes out by it. */
+struct sim_uplink {
+    struct ip ip, nat_ip; /* nat_ip family 0: no NAT */
+    uint16_t nat_shift;   /* what the NAT adds to a port */
+    time_us nat_life;     /* after so much silence the mapping is gone; 0 = never */
+    time_us nat_used;
+    bool nat_keeps; /* a new mapping has the same port; else the next one */
+    bool down;      /* nothing goes through */
+};
+
 struct sim_host {
     struct sim *sim;
     char name[24];
     struct ip ip;
-    struct ip nat_ip;   /* family 0: no NAT before this host */
-    uint16_t nat_shift; /* what the NAT adds to a port */
+    struct ip nat_ip;                       /* family 0: no NAT before this host */
+    uint16_t nat_shift;                     /* what the NAT adds to a port */
+    struct sim_uplink uplinks[SIM_UPLINKS]; /* with any: instead of the three above */
+    size_t uplink_count;
     struct conf_tunnel conf;
     struct ike_setup setup;
     struct ike_engine *engine; /* NULL: a script */
@@ -137,7 +153,8 @@ struct sim {
     bool packets_may_be_lost;
     bool hosts_move; /* a host may send from an address that it has no more: into nothing */
     void (*on_event)(struct sim_host *host, const struct ike_event *event);
-    void *world; /* of the random worlds */
+    void *world;             /* of the random worlds */
+    bool packets_take_paths; /* of their SA, through the hosts' uplinks; else they just arrive */
     unsigned marker_faults;
 };
 
@@ -199,6 +216,16 @@ time_us sim_delay(struct sim *sim);
 bool sim_lost(struct sim *sim);
 void sim_log_clear(struct sim *sim);
 struct ike_path sim_path(const struct sim_host *from, const struct sim_host *to, uint16_t port);
+
+/* ---- uplink */
+struct sim_uplink *sim_uplink(struct sim_host *host, const char *ip, const char *nat_ip);
+/* What the host has now, the first ones first: IKE_ADDRESSES. gateway: whose addresses are the
+ * remote ones; NULL = none are told. */
+void sim_addresses(struct sim_host *host, const struct sim_host *gateway);
+/* The sender's side: is there such an uplink, and what does the network see? */
+bool sim_uplink_out(struct sim_host *from, struct endpoint *local);
+/* The receiver's side: *to becomes the host's own address. */
+bool sim_uplink_in(struct sim_host *host, struct endpoint *to);
 
 /* ---- keys */
 void sim_psk(struct sim_host *host, const struct sim_host *peer, const char *psk);

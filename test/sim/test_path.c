@@ -6,6 +6,7 @@ static void before_nat(struct pair *p)
     assert_true(ip_parse("198.51.100.9", &p->client->nat_ip));
     p->client->nat_shift = 10000;
     p->client->conf.encap = p->gateway->conf.encap = CONF_ENCAP_AUTO;
+    p->client->conf.roam = false;
 }
 
 static void test_client_behind_nat(void **state)
@@ -74,7 +75,7 @@ static void test_keepalives(void **state)
     (void)state;
     struct pair p = pair_make();
     before_nat(&p);
-    p.client->conf.dpd = p.gateway->conf.dpd = 0;
+    p.client->conf.idle_check = p.gateway->conf.idle_check = 0;
     pair_up(&p);
     sim_log_clear(p.sim);
     sim_run(p.sim, 200 * TIME_SECOND);

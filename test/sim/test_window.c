@@ -164,7 +164,7 @@ static void test_liveness(void **state)
 {
     (void)state;
     struct pair p = pair_make();
-    p.gateway->conf.dpd = 0;
+    p.gateway->conf.dpd = p.gateway->conf.idle_check = 0;
     pair_up(&p);
     sim_log_clear(p.sim);
     sim_run(p.sim, 100 * TIME_SECOND);

@@ -168,8 +168,10 @@ static struct sim_host *add_engine(struct sim *sim, const char *name, const char
     c->pfs = c->esn = c->unique = true;
     c->ike_lifetime = 14400;
     c->child_lifetime = 3600;
-    c->dpd = 30;
+    c->dpd = 10;
+    c->idle_check = 30;
     c->keepalive = 20;
+    c->roam = true;
     c->replay_window = 1024;
     c->max_tunnels = 64;
     return host;
@@ -222,7 +224,8 @@ static void keep_event(struct sim_host *host, const struct ike_event *event)
                  [IKE_EVENT_CHILD_UP] = {"child-up", false},
                  [IKE_EVENT_CHILD_DOWN] = {"child-down", false},
                  [IKE_EVENT_REFUSED] = {"refused", false},
-                 [IKE_EVENT_RETRANSMIT] = {"retransmit", false}};
+                 [IKE_EVENT_RETRANSMIT] = {"retransmit", false},
+                 [IKE_EVENT_MOVED] = {"moved", false}};
     assert_true(event->kind < ARRAY_LEN(kinds));
     assert_non_null(memchr(event->text, 0, sizeof(event->text)));
     if (host->sim->trace)

@@ -156,6 +156,16 @@ static void cut(struct world *w, struct member *m)
     tell(w, "cut from %s to %s until %.1f", c->from->name, c->to->name, (double)c->until / 1e6);
 }
 
+/* As netlink would tell. */
+static void tell_addresses(struct world *w, struct sim_host *host)
+{
+    struct ike_command command = {.kind = IKE_ADDRESSES};
+    command.addresses.local_count = 1;
+    command.addresses.local[0].at = (struct endpoint){host->ip, 4500};
+    assert_int_equal(ike_command(host->engine, w->sim->now, &command, NULL), 0);
+    sim_drain(host);
+}
+
 static void move(struct world *w, struct member *m)
 {
     if (m->nat && chance(w, 50)) {
@@ -167,6 +177,8 @@ static void move(struct world *w, struct member *m)
     w->tally->moves++;
     char text[ADDR_TEXT];
     tell(w, "%s: has moved to %s", m->host->name, ip_print(&m->host->ip, text));
+    if (m->host->engine && m->host->conf.initiator)
+        tell_addresses(w, m->host);
 }
 
 static bool is_taken(const struct world *w, const struct member *m)

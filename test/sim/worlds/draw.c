@@ -44,6 +44,8 @@ static void timing(struct world *w, struct conf_tunnel *c)
     c->pfs = chance(w, 60);
     c->esn = chance(w, 80);
     c->dpd = chance(w, 90) ? 10 + dice(w, 40) : 15;
+    c->idle_check = c->dpd;
+    c->roam = w->roams;
     c->keepalive = 10 + dice(w, 15);
     c->encap = chance(w, 70) ? CONF_ENCAP_UDP : CONF_ENCAP_AUTO;
     if (!w->short_lives)
@@ -199,7 +201,7 @@ static void nat(struct world *w, unsigned n)
     struct nat *nat = &w->nats[w->nat_count++];
     uint8_t octets[4] = {198, 51, 100, (uint8_t)(1 + n)};
     nat->outside = ip_from_octets(4, octets);
-    nat->life = (30 + dice(w, 150)) * TIME_SECOND;
+    nat->life = (w->roams ? 121 + dice(w, 60) : 30 + dice(w, 150)) * TIME_SECOND;
     nat->strict = chance(w, 50);
     nat->keeps_ports = chance(w, 50);
 }
@@ -220,6 +222,7 @@ void draw(struct world *w)
     w->certs = chance(w, 15);
     w->short_lives = chance(w, 40);
     w->narrow = chance(w, 50);
+    w->roams = chance(w, 50);
     w->dice_of_suites = dice(w, 10);
     w->corrupt = chance(w, 40) ? dice(w, 120) : 0;
     w->blows = (uint32_t)sim_random(&w->dice) | (uint32_t)sim_random(&w->dice);

@@ -76,6 +76,7 @@ struct world {
     uint8_t family; /* outside */
     bool small;     /* one gateway, one client, fewer blows: seven of eight seeds */
     bool certs, short_lives, narrow; /* narrow: gateways let in to their own networks only */
+    bool roams; /* MOBIKE; its NATs keep what RFC 4787 makes them keep, or the client cannot tell */
     bool creates; /* somebody asked for a further child, or the data plane told nonsense */
     unsigned dice_of_suites;
     struct nat nats[NATS];

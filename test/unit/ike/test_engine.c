@@ -197,7 +197,7 @@ static void lifetimes_rekey_by_themselves(void **state)
     for (int w = 0; w < 2; w++) {
         p->side[w].conf.ike_lifetime = 600;
         p->side[w].conf.child_lifetime = 120;
-        p->side[w].conf.dpd = 30;
+        p->side[w].conf.dpd = p->side[w].conf.idle_check = 30;
     }
     pair_start(p);
     pair_settle(p);
@@ -231,7 +231,7 @@ static void silence_ends_it(void **state)
 {
     (void)state;
     struct pair *p = pair_make();
-    p->side[0].conf.dpd = 10;
+    p->side[0].conf.dpd = p->side[0].conf.idle_check = 10;
     pair_start(p);
     pair_settle(p);
     for (int i = 0; i < 200 && !pair_event(&p->side[0], IKE_EVENT_DOWN); i++) {
@@ -446,7 +446,7 @@ static void keepalives_behind_nat(void **state)
     struct ike_engine *e = p->side[0].engine;
     struct tunnel *t = map_get(&e->tunnels, p->tunnel);
     assert_false(t->sa->nat_local); /* the forced encapsulation is no NAT of ours */
-    assert_true(path_keepalive_at(e, t->sa) == TIME_NEVER);
+    assert_true(keepalive_at(e, t->sa) == TIME_NEVER);
     t->sa->nat_local = true;
     p->side[0].conf.keepalive = 20;
     sa_plan_duty(e, t->sa);

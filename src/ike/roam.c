@@ -1,0 +1,399 @@
+#include <string.h>
+
+#include "ike/internal.h"
+
+/* A client whose addresses change (RFC 4555 3.5, 3.10).
+ *
+ * Our address is gone: traffic and IKE go over the best other path at once, with an
+ * UPDATE_SA_ADDRESSES; while no answer comes, the request goes over all other paths too, a fraction
+ * of a second after each other, and the first answer decides. The responder takes the path that it
+ * saw first; when that is not the one we settle on, the update that follows corrects it, so the
+ * order of arrival does not matter.
+ *
+ * A better address has come while ours still works: the new path is tried first (an ordinary
+ * message moves nothing), and only what has answered is moved to.
+ *
+ * Requests that stay unanswered go over all paths, too: the interface may look well and lead
+ * nowhere. Without any address we wait, and nothing is given up.
+ *
+ * Without MOBIKE: a gateway that takes us for a host behind NAT may follow our packets (RFC 7296
+ * 2.23): it is asked for some seconds. Else the tunnel ends, so that it can be made anew. */
+
+#define STAGGER     (200 * TIME_MILLISECOND)
+#define ROUND_FIRST (TIME_SECOND / 2)
+#define ROUND_CAP   (5 * TIME_SECOND)
+#define UNSURE      (5 * TIME_SECOND)
+#define TRIAL_FIRST (10 * TIME_SECOND)
+#define TRIAL_CAP   (600 * TIME_SECOND)
+enum { TUNNELS_OF_CLIENT = 4, SEARCH_AFTER = 2, TRIAL_TRIES = 3, ELSEWHERE_AFTER = 3 };
+
+static struct roam *client(const struct sa *sa)
+{
+    const struct tunnel *t = sa->tunnel;
+    return t && t->sa == sa && t->initiator ? t->roam : NULL;
+}
+
+/* ---- the paths there are */
+
+static bool add_once(struct ip *list, size_t *count, const struct ip *ip, uint8_t family)
+{
+    if (ip->family != family || *count >= IKE_REMOTES + ROAM_PEERS + 1)
+        return false;
+    for (size_t i = 0; i < *count; i++)
+        if (ip_equal(&list[i], ip))
+            return false;
+    list[(*count)++] = *ip;
+    return true;
+}
+
+/* The gateway's addresses of a family: the present one, its name's, what it told. */
+static size_t remotes(const struct ike_engine *e, const struct sa *sa, uint8_t family,
+                      struct ip out[static IKE_REMOTES + ROAM_PEERS + 1])
+{
+    const struct roam *r = sa->tunnel->roam;
+    size_t count = 0;
+    add_once(out, &count, &sa->path.remote.ip, family);
+    for (size_t i = 0; i < e->addresses.remote_count; i++)
+        add_once(out, &count, &e->addresses.remote[i], family);
+    for (size_t i = 0; r && sa->tunnel->mobike && i < r->peer_count; i++)
+        add_once(out, &count, &r->peer[i], family);
+    return count;
+}
+
+/* All locals with their first remote, then with their second, and so on. */
+static size_t paths(const struct ike_engine *e, const struct sa *sa,
+                    struct ike_path out[static ROAM_PATHS])
+{
+    struct ip to[IKE_REMOTES + ROAM_PEERS + 1];
+    size_t count = 0;
+    for (size_t turn = 0; turn < ARRAY_LEN(to); turn++) {
+        for (size_t i = 0; i < e->addresses.local_count && count < ROAM_PATHS; i++) {
+            const struct ike_local *own = &e->addresses.local[i];
+            if (turn >= remotes(e, sa, own->at.ip.family, to))
+                continue;
+            out[count++] = (struct ike_path){.local = own->at,
+                                             .remote = {to[turn], sa->path.remote.port},
+                                             .interface = own->interface,
+                                             .port = sa->path.port};
+        }
+    }
+    return count;
+}
+
+static const struct ike_local *own_of(const struct ike_engine *e, const struct ike_path *path)
+{
+    for (size_t i = 0; i < e->addresses.local_count; i++) {
+        const struct ike_local *own = &e->addresses.local[i];
+        if (ip_equal(&own->at.ip, &path->local.ip) &&
+            (path->interface == 0 || path->interface == own->interface))
+            return own;
+    }
+    return NULL;
+}
+
+/* ---- moving */
+
+void roam_update(struct ike_engine *e, struct sa *sa)
+{
+    const struct roam *r = sa->tunnel->roam;
+    if (sa->out.request && sa->out.task.kind == TASK_UPDATE && path_equal(&r->sent_on, &sa->path))
+        return;
+    for (size_t i = 0; i < sa->task_count; i++)
+        if (sa->tasks[i].kind == TASK_UPDATE)
+            return;
+    task_first(e, sa, (struct task){.kind = TASK_UPDATE});
+}
+
+/* There may be a NAT on a path that we do not know yet. */
+static void adopt(struct ike_engine *e, struct sa *sa, const struct ike_path *path)
+{
+    char own[ADDR_TEXT];
+    sa->path = *path;
+    sa->udp = sa->nat_peer_aware && path->port == IKE_PORT_NATT && child_protocol(e) != PROTOCOL_AH;
+    keepalive_reset(sa->tunnel->roam);
+    sa->tunnel->roam->trial_again = 0;
+    queue_move(e, sa);
+    queue_event(e, IKE_EVENT_MOVED, sa->tunnel, &sa->path, 0,
+                explain(e, "our side goes over %s now", ip_print(&path->local.ip, own)));
+    if (sa->tunnel->mobike)
+        roam_update(e, sa);
+}
+
+static void search(struct ike_engine *e, struct sa *sa, const struct ike_path *best)
+{
+    struct roam *r = sa->tunnel->roam;
+    r->searching = true;
+    r->next = 0;
+    adopt(e, sa, best);
+    window_hurry(e, sa);
+    task_run(e, sa);
+}
+
+/* The old path is gone and the gateway cannot be told. */
+static void without_mobike(struct ike_engine *e, struct sa *sa, const struct ike_path *best)
+{
+    struct roam *r = sa->tunnel->roam;
+    if (!sa->nat_local || sa->path.port != IKE_PORT_NATT) {
+        tunnel_end(e, sa->tunnel, IKE_EVENT_DOWN, ERR_TIMEOUT, 0,
+                   "our address changed, and the gateway cannot follow because it does not do "
+                   "MOBIKE; connecting anew");
+        sa_bury(e, sa);
+        return;
+    }
+    r->unsure = true;
+    r->since = e->now;
+    adopt(e, sa, best);
+    window_hurry(e, sa);
+    if (task_add(e, sa, (struct task){.kind = TASK_LIVENESS}) == 0)
+        task_run(e, sa);
+}
+
+static void try_better(struct ike_engine *e, struct sa *sa, const struct ike_path *path)
+{
+    struct roam *r = sa->tunnel->roam;
+    if (sa->tunnel->mobike && task_add(e, sa, (struct task){.kind = TASK_TRIAL}) == 0)
+        r->trial = *path;
+}
+
+/* Is there a better path than the present one, and does that one still exist? */
+static void reconsider(struct ike_engine *e, struct sa *sa)
+{
+    struct roam *r = sa->tunnel->roam;
+    struct ike_path all[ROAM_PATHS];
+    size_t count = paths(e, sa, all);
+    const struct ike_local *here = own_of(e, &sa->path);
+    bool was_offline = r->offline;
+    r->offline = count == 0;
+    if (count == 0)
+        return;
+    if (!here) {
+        if (sa->tunnel->mobike)
+            search(e, sa, &all[0]);
+        else
+            without_mobike(e, sa, &all[0]);
+        return;
+    }
+    if (e->addresses.local[0].rank < here->rank)
+        try_better(e, sa, &all[0]);
+    else
+        r->trial_again = 0;
+    if (was_offline || e->addresses.doubt) {
+        window_hurry(e, sa);
+        if (!sa->out.request && task_add(e, sa, (struct task){.kind = TASK_LIVENESS}) < 0)
+            e->counters.drop_memory++;
+    }
+    task_run(e, sa);
+}
+
+static void tunnel_addresses(struct ike_engine *e, struct tunnel *t, bool changed)
+{
+    struct sa *sa = t->sa;
+    bool up = sa && sa->state == IKE_STATE_ESTABLISHED;
+    if (up && changed && t->mobike && (!t->initiator || own_of(e, &sa->path)) &&
+        task_add(e, sa, (struct task){.kind = TASK_ADDRESSES}) == 0)
+        sa_arm(e, &sa->timer_duty, e->now); /* of many tunnels, a few at a time */
+    if (!sa || !t->initiator)
+        return;
+    if (up && t->roam)
+        reconsider(e, sa);
+    else if (!t->established && e->addresses.local_count > 0 && !own_of(e, &sa->path))
+        attempt_failed(e, sa, ERR_TIMEOUT, 0, false, "our address went away meanwhile");
+}
+
+static bool same_list(const struct ike_addresses *a, const struct ike_addresses *b)
+{
+    bool same = a->local_count == b->local_count;
+    for (size_t i = 0; same && i < a->local_count; i++)
+        same = ip_equal(&a->local[i].at.ip, &b->local[i].at.ip);
+    return same;
+}
+
+int roam_addresses(struct ike_engine *e, const struct ike_addresses *now)
+{
+    if (now->local_count > IKE_LOCALS || now->remote_count > IKE_REMOTES)
+        return ERR_ARGUMENT;
+    bool changed = !same_list(&e->addresses, now);
+    size_t cursor = 0;
+    struct tunnel *t;
+    e->addresses = *now;
+    if (!e->conf->initiator) {
+        while ((t = map_next(&e->tunnels, &cursor)))
+            tunnel_addresses(e, t, changed);
+        return 0;
+    }
+    /* A client's may end by this, so they are found first. */
+    struct tunnel *own[TUNNELS_OF_CLIENT];
+    size_t count = 0;
+    while (count < TUNNELS_OF_CLIENT && (t = map_next(&e->tunnels, &cursor)))
+        own[count++] = t;
+    for (size_t i = 0; i < count; i++)
+        tunnel_addresses(e, own[i], changed);
+    return 0;
+}
+
+void roam_settle(struct ike_engine *e, struct sa *sa)
+{
+    /* A list without the address that has just worked is behind the times. */
+    if (e->conf->roam && roam_of(sa->tunnel) && own_of(e, &sa->path))
+        reconsider(e, sa);
+}
+
+/* ---- requests on their way */
+
+/* A gateway's request that stays unanswered goes to the peer's further addresses, too; and a check
+ * of a new place to the old one: perhaps the peer never left it. */
+static const struct ike_path *gateway_path(const struct sa *sa, struct roam *r)
+{
+    unsigned tries = sa->out.tries;
+    bool check = sa->out.task.kind == TASK_ROUTABILITY && r->checking;
+    const struct ike_path *path = check ? &r->target : &sa->path;
+    if (tries < ELSEWHERE_AFTER || tries % 2 == 0)
+        return path;
+    if (check)
+        return &r->safe;
+    const struct ip *other = r->peer_count ? &r->peer[tries / 2 % r->peer_count] : NULL;
+    if (!other || other->family != path->remote.ip.family)
+        return path;
+    r->round = *path;
+    r->round.remote.ip = *other;
+    return &r->round;
+}
+
+const struct ike_path *roam_path(struct ike_engine *e, struct sa *sa)
+{
+    struct ike_path all[ROAM_PATHS];
+    struct tunnel *t = sa->tunnel;
+    struct roam *r = t && t->sa == sa && t->mobike ? t->roam : NULL;
+    if (!r || !sa->out.request)
+        return &sa->path;
+    if (!t->initiator)
+        return gateway_path(sa, r);
+    if (sa->out.task.kind == TASK_TRIAL && sa->out.tries < TRIAL_TRIES)
+        return &r->trial;
+    if (!r->searching && sa->out.tries >= SEARCH_AFTER) {
+        r->searching = true;
+        r->next = 0;
+    }
+    size_t count = r->searching ? paths(e, sa, all) : 0;
+    if (count == 0)
+        return &sa->path;
+    r->round = all[r->next++ % count];
+    return &r->round;
+}
+
+bool roam_pause(struct ike_engine *e, struct sa *sa, time_us *pause)
+{
+    struct ike_path all[ROAM_PATHS];
+    struct roam *r = client(sa);
+    size_t count = r && r->searching ? paths(e, sa, all) : 0;
+    if (count == 0)
+        return false;
+    unsigned rounds = (unsigned)(r->next / count);
+    *pause = STAGGER;
+    if (r->next % count == 0)
+        *pause = rounds < 5 ? ROUND_FIRST << (rounds > 0 ? rounds - 1 : 0) : ROUND_CAP;
+    return true;
+}
+
+time_us roam_end(const struct ike_engine *e, const struct sa *sa, time_us usual)
+{
+    const struct roam *r = client(sa);
+    if (!r)
+        return usual;
+    if (r->offline)
+        return e->now + RETRANSMIT_TOTAL;
+    return r->unsure && r->since + UNSURE < usual ? r->since + UNSURE : usual;
+}
+
+/* ---- answers */
+
+void roam_answered(struct ike_engine *e, struct sa *sa, const struct ike_path *path)
+{
+    struct ike_path all[ROAM_PATHS];
+    struct roam *r = client(sa);
+    if (ip_equal(&path->local.ip, &sa->path.local.ip) && path->port == sa->path.port)
+        sa->path.local.port = path->local.port; /* now we know which the socket has */
+    if (!r)
+        return;
+    r->unsure = false;
+    if (!r->searching)
+        return;
+    r->searching = false;
+    if (path_equal(path, &sa->path))
+        return;
+    size_t count = paths(e, sa, all);
+    for (size_t i = 0; i < count; i++) {
+        if (path_equal(path, &all[i])) {
+            adopt(e, sa, &all[i]);
+            return;
+        }
+    }
+}
+
+/* The next one after the refused one; with none other the tunnel stays as it is. */
+static void refused(struct ike_engine *e, struct sa *sa)
+{
+    struct ike_path all[ROAM_PATHS];
+    size_t count = paths(e, sa, all), at = 0;
+    while (at < count && !path_equal(&all[at], &sa->path))
+        at++;
+    queue_event(e, IKE_EVENT_MOVED, sa->tunnel, &sa->path, ERR_ADDRESS,
+                "the gateway does not accept our new address");
+    if (at + 1 < count)
+        adopt(e, sa, &all[at + 1]);
+}
+
+void roam_updated(struct ike_engine *e, struct sa *sa, const struct input *in)
+{
+    struct roam *r = client(sa);
+    struct wire_notify_view n;
+    struct nat_view view;
+    bool udp = sa->udp;
+    if (!r)
+        return;
+    if (!path_equal(&r->sent_on, &sa->path)) {
+        roam_update(e, sa); /* we have moved since */
+        return;
+    }
+    if (wire_notify_find(in->inner, NOTIFY_UNEXPECTED_NAT_DETECTED, &n)) {
+        tunnel_close(e, sa->tunnel, ERR_ADDRESS, n.type,
+                     "somebody translates addresses on the way, and refuse-nat forbids that");
+        return;
+    }
+    if (wire_notify_find(in->inner, NOTIFY_UNACCEPTABLE_ADDRESSES, &n)) {
+        refused(e, sa);
+        return;
+    }
+    path_look(in, in->inner, &view);
+    path_apply(e, sa, &view);
+    keepalive_learn(e, sa, in);
+    if (sa->udp != udp)
+        queue_move(e, sa);
+}
+
+void roam_tried(struct ike_engine *e, struct sa *sa, const struct ike_path *path)
+{
+    struct roam *r = client(sa);
+    if (!r || path_equal(&sa->path, &r->trial) || !own_of(e, &r->trial))
+        return;
+    if (path_equal(path, &r->trial)) {
+        r->trial_pause = 0;
+        adopt(e, sa, &r->trial);
+        return;
+    }
+    time_us pause = r->trial_pause ? 2 * r->trial_pause : TRIAL_FIRST;
+    r->trial_pause = pause < TRIAL_CAP ? pause : TRIAL_CAP;
+    r->trial_again = e->now + r->trial_pause;
+}
+
+time_us roam_at(const struct sa *sa)
+{
+    const struct roam *r = client(sa);
+    return r && r->trial_again ? r->trial_again : TIME_NEVER;
+}
+
+void roam_time(struct ike_engine *e, struct sa *sa)
+{
+    sa->tunnel->roam->trial_again = 0;
+    reconsider(e, sa);
+}

@@ -76,6 +76,7 @@ struct esp_sa_config {
     uint8_t keymat_in[ESP_KEYMAT_MAX],
         keymat_out[ESP_KEYMAT_MAX]; /* cipher key | salt | integrity key */
     struct endpoint local, remote;  /* outer */
+    uint32_t interface;             /* to leave by; 0 = by route */
     uint8_t local_count, remote_count;
     struct selector local_ts[ESP_SELECTORS], remote_ts[ESP_SELECTORS];
     uint64_t soft_bytes, hard_bytes, soft_packets, hard_packets; /* 0 = none */
@@ -101,6 +102,7 @@ struct esp_fact {
     uint32_t kind;
     uint32_t spi_in;
     uint64_t tunnel;
+    bool sent;                               /* HEARD: traffic went out, too */
     uint8_t stray_len, stray[ESP_STRAY_MAX]; /* STRAYED: how the packet begins */
     struct endpoint remote; /* where an authentic packet came from, when it differs from the SA's
                                (RFC 7296 2.23) */
@@ -127,7 +129,7 @@ int esp_add(struct esp_plane *plane, const struct esp_sa_config *config, time_us
  * longer for what is still under way. */
 int esp_remove(struct esp_plane *plane, uint32_t spi_in, time_us now, time_us linger) MUST_USE;
 int esp_move(struct esp_plane *plane, uint64_t tunnel, const struct endpoint *local,
-             const struct endpoint *remote, bool udp) MUST_USE;
+             const struct endpoint *remote, uint32_t interface, bool udp) MUST_USE;
 void esp_tick(struct esp_plane *plane,
               time_us now); /* at least once a second: lingering, lifetimes, reclaiming */
 bool esp_next_fact(struct esp_plane *plane, struct esp_fact *out);

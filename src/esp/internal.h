@@ -47,6 +47,7 @@ struct sa_path {
     socklen_t to_len;
     bool udp;
     struct ip local;
+    uint32_t interface;
     struct endpoint remote;
 };
 
@@ -189,6 +190,7 @@ int sad_create(struct esp_plane *plane, const struct esp_sa_config *config,
                struct sa **out) MUST_USE;
 void sa_free(struct sa *sa);
 void sa_set_mtu(struct esp_plane *plane, struct sa *sa, const struct sa_path *path);
-struct sa_path *path_create(const struct endpoint *local, const struct endpoint *remote, bool udp);
+struct sa_path *path_create(const struct endpoint *local, const struct endpoint *remote,
+                            uint32_t interface, bool udp);
 
 #endif

@@ -240,7 +240,7 @@ int esp_remove(struct esp_plane *plane, uint32_t spi_in, time_us now, time_us li
 }
 
 int esp_move(struct esp_plane *plane, uint64_t tunnel, const struct endpoint *local,
-             const struct endpoint *remote, bool udp)
+             const struct endpoint *remote, uint32_t interface, bool udp)
 {
     bool found = false;
     if (remote->ip.family != 4 && remote->ip.family != 6)
@@ -252,7 +252,7 @@ int esp_move(struct esp_plane *plane, uint64_t tunnel, const struct endpoint *lo
             sa_raise(sa, SA_DEAD | SA_SAY_HARD);
             continue;
         }
-        struct sa_path *path = path_create(local, remote, udp && !sa->ah);
+        struct sa_path *path = path_create(local, remote, interface, udp && !sa->ah);
         if (!path)
             return ERR_MEMORY;
         struct sa_path *old = atomic_exchange_explicit(&sa->path, path, memory_order_acq_rel);
@@ -360,9 +360,11 @@ bool esp_next_fact(struct esp_plane *plane, struct esp_fact *out)
             plane->fact_cursor = sa->next;
             continue;
         }
-        atomic_fetch_and_explicit(&sa->flags, ~say, memory_order_relaxed);
-        *out =
-            (struct esp_fact){.kind = fact_kind(say), .spi_in = sa->spi_in, .tunnel = sa->tunnel};
+        uint32_t said = atomic_fetch_and_explicit(&sa->flags, ~say, memory_order_relaxed);
+        *out = (struct esp_fact){.kind = fact_kind(say),
+                                 .spi_in = sa->spi_in,
+                                 .tunnel = sa->tunnel,
+                                 .sent = said & SA_SAY_SENT};
         if (say == SA_SAY_HARD)
             drop(plane, sa);
         return true;

@@ -120,7 +120,8 @@ void sa_set_mtu(struct esp_plane *plane, struct sa *sa, const struct sa_path *pa
     atomic_store_explicit(&sa->out_mtu, sa->mtu_full, memory_order_relaxed);
 }
 
-struct sa_path *path_create(const struct endpoint *local, const struct endpoint *remote, bool udp)
+struct sa_path *path_create(const struct endpoint *local, const struct endpoint *remote,
+                            uint32_t interface, bool udp)
 {
     struct sockaddr_storage to;
     socklen_t to_len = endpoint_to_sockaddr(remote, &to);
@@ -131,6 +132,7 @@ struct sa_path *path_create(const struct endpoint *local, const struct endpoint 
     memcpy(path + 1, &to, to_len);
     path->to_len = to_len;
     path->udp = udp;
+    path->interface = interface;
     path->local = local->ip;
     path->remote = *remote;
     return path;
@@ -224,7 +226,8 @@ int sad_create(struct esp_plane *plane, const struct esp_sa_config *config, stru
     size_t head = round_up(sizeof(struct sa) + bits + nodes + locals + remotes);
     size_t cipher = round_up(aead_size(encr, integ));
     struct sa *sa = aligned_alloc(ALIGN, head + 2 * cipher);
-    struct sa_path *path = path_create(&config->local, &config->remote, config->udp && !config->ah);
+    struct sa_path *path =
+        path_create(&config->local, &config->remote, config->interface, config->udp && !config->ah);
     if (!sa || !path) {
         free(sa);
         free(path);

@@ -224,7 +224,8 @@ void esp_out_flush(struct esp_out *out, time_us now)
                                 .udp = run->path->udp,
                                 .to = run->path->to,
                                 .to_len = run->path->to_len,
-                                .from = &run->path->local};
+                                .from = &run->path->local,
+                                .interface = run->path->interface};
         out->calls.send(out->calls.context, &send);
         account(out, run, &send, now);
     }

@@ -37,6 +37,7 @@ struct esp_send {
     const struct sockaddr_storage *to;
     socklen_t to_len;
     const struct ip *from; /* local address; family 0 = the kernel's choice */
+    uint32_t interface;    /* to leave by; 0 = by route */
     /* What became of them, written by the callback; the rest counts as refused. */
     uint16_t sent, full;
     uint16_t too_big; /* refused for their size: the path's MTU is smaller than thought */

@@ -187,7 +187,7 @@ struct ike_fact {
     uint32_t spi_in;
     uint64_t tunnel;
     uint8_t stray_len, stray[IKE_STRAY_MAX]; /* STRAYED: how the packet begins */
-    bool sent;              /* HEARD: traffic went out, too */
+    bool sent;                               /* HEARD: traffic went out, too */
     struct endpoint remote; /* HEARD: the newest packet came from here, when this is another place
                                than the child's path says; family 0 = it did not */
 };

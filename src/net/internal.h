@@ -26,6 +26,12 @@ uint8_t netlink_family(uint8_t family); /* 4 or 6 to AF_* */
 /* The first attribute of that type behind the family's own header, or NULL. */
 const struct nlattr *netlink_find(const struct nlmsghdr *header, size_t extra, uint16_t type);
 
+/* The interface that the kernel would choose, 0 = there is no way. */
+uint32_t netlink_preferred(const struct ip *to, uint32_t mark);
+/* Is there a route by this interface? Its metric, and the source the kernel would choose. */
+bool netlink_route_by(const struct ip *to, uint32_t mark, uint32_t interface, uint32_t *metric,
+                      struct ip *source);
+
 /* Writes the sentence of a failure and returns the error that fits errno. */
 int net_fail(char why[static NET_WHY], int error, const char *format, ...) PRINTF_LIKE(3, 4);
 

@@ -60,8 +60,9 @@ int net_hear_unreachable(int fd, uint8_t family) MUST_USE;
  * forge one. */
 int net_unreachable(int fd, uint8_t *buffer, size_t cap, size_t *len,
                     struct endpoint *remote) MUST_USE;
+/* interface: to leave by, when `local` says an address; 0 = by route. */
 int net_send(int fd, struct bytes a, struct bytes b, const struct endpoint *local,
-             const struct endpoint *remote) MUST_USE;
+             const struct endpoint *remote, uint32_t interface) MUST_USE;
 
 /* ---- tun
  * ----------------------------------------------------------------------------------------------------------------------
@@ -100,6 +101,22 @@ int net_route_del(uint32_t index, const struct prefix *to, uint32_t table,
 /* The local address and interface the kernel would use towards `to`, and the MTU of that path. */
 int net_route_to(const struct ip *to, uint32_t mark, struct ip *source, uint32_t *interface,
                  uint16_t *mtu, char why[static NET_WHY]) MUST_USE;
+/* Addresses of this host to send from. */
+struct net_source {
+    struct ip ip;
+    uint32_t interface;
+    uint32_t metric; /* 0: what the kernel would choose; else the route's, and one more */
+};
+/* All that are known beyond their link, but those of the interface `except`. */
+size_t net_sources_all(uint32_t except, struct net_source *out, size_t max);
+/* One for each interface and family by which `to` (or, of the other family, the internet) can be
+ * reached, best first. */
+size_t net_sources_to(const struct ip *to, uint32_t mark, uint32_t except, struct net_source *out,
+                      size_t max);
+/* A descriptor that is readable when links, addresses or routes changed; or an enum err. */
+int net_watch_open(char why[static NET_WHY]) MUST_USE;
+/* Takes all that waits. True when a link other than `except` went up or down. */
+bool net_watch_drain(int fd, uint32_t except);
 /* The name of the interface with the default route of that family. */
 int net_default_interface(uint8_t family, char name[static 16]) MUST_USE;
 /* Name to addresses, blocking, by the system's resolver; at most max. */

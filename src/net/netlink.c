@@ -294,6 +294,43 @@ static uint16_t interface_mtu(uint32_t index)
     return request.ifr_mtu > UINT16_MAX ? UINT16_MAX : (uint16_t)request.ifr_mtu;
 }
 
+static int look_up(const struct ip *to, uint32_t mark, uint32_t interface, uint32_t flags,
+                   struct found_route *found)
+{
+    struct netlink_request request;
+    struct rtmsg *route = netlink_begin(&request, RTM_GETROUTE, 0, sizeof(*route));
+    *found = (struct found_route){.family = to->family};
+    route->rtm_family = netlink_family(to->family);
+    route->rtm_dst_len = (uint8_t)(ip_len(to) * 8);
+    route->rtm_flags = flags;
+    netlink_put_ip(&request, RTA_DST, to);
+    if (mark)
+        mnl_attr_put_u32(request.header, RTA_MARK, mark);
+    if (interface)
+        mnl_attr_put_u32(request.header, RTA_OIF, interface);
+    int result = netlink_ask(&request, visit_answer, found);
+    return result == 0 && !found->any ? -ENETUNREACH : result;
+}
+
+uint32_t netlink_preferred(const struct ip *to, uint32_t mark)
+{
+    struct found_route found;
+    return look_up(to, mark, 0, 0, &found) == 0 ? found.oif : 0;
+}
+
+/* Without a look at the table's entry, IPv4 takes everything to be on the link of the interface. */
+bool netlink_route_by(const struct ip *to, uint32_t mark, uint32_t interface, uint32_t *metric,
+                      struct ip *source)
+{
+    struct found_route entry, found;
+    if (look_up(to, mark, interface, RTM_F_FIB_MATCH, &entry) != 0 || entry.oif != interface ||
+        look_up(to, mark, interface, 0, &found) != 0 || found.source.family == 0)
+        return false;
+    *metric = entry.metric;
+    *source = found.source;
+    return true;
+}
+
 int net_route_to(const struct ip *to, uint32_t mark, struct ip *source, uint32_t *interface,
                  uint16_t *mtu, char why[static NET_WHY])
 {

@@ -343,11 +343,11 @@ int net_receive(int fd, uint8_t *buffer, size_t cap, size_t *len, struct endpoin
     return 0;
 }
 
-static void put_source(struct msghdr *msg, const struct ip *from)
+static void put_source(struct msghdr *msg, const struct ip *from, uint32_t interface)
 {
     struct cmsghdr *c = CMSG_FIRSTHDR(msg);
     if (from->family == 4) {
-        struct in_pktinfo info = {0};
+        struct in_pktinfo info = {.ipi_ifindex = (int)interface};
         memcpy(&info.ipi_spec_dst, from->octets, 4);
         c->cmsg_level = IPPROTO_IP;
         c->cmsg_type = IP_PKTINFO;
@@ -355,7 +355,7 @@ static void put_source(struct msghdr *msg, const struct ip *from)
         memcpy(CMSG_DATA(c), &info, sizeof(info));
         msg->msg_controllen = CMSG_SPACE(sizeof(info));
     } else {
-        struct in6_pktinfo info = {0};
+        struct in6_pktinfo info = {.ipi6_ifindex = interface};
         memcpy(&info.ipi6_addr, from->octets, 16);
         c->cmsg_level = IPPROTO_IPV6;
         c->cmsg_type = IPV6_PKTINFO;
@@ -366,7 +366,7 @@ static void put_source(struct msghdr *msg, const struct ip *from)
 }
 
 int net_send(int fd, struct bytes a, struct bytes b, const struct endpoint *local,
-             const struct endpoint *remote)
+             const struct endpoint *remote, uint32_t interface)
 {
     struct sockaddr_storage to;
     _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(sizeof(struct in6_pktinfo))] = {0};
@@ -379,7 +379,7 @@ int net_send(int fd, struct bytes a, struct bytes b, const struct endpoint *loca
                          .msg_control = control,
                          .msg_controllen = sizeof(control)};
     if (local && local->ip.family == remote->ip.family && !ip_is_any(&local->ip)) {
-        put_source(&msg, &local->ip);
+        put_source(&msg, &local->ip, interface);
     } else {
         msg.msg_control = NULL;
         msg.msg_controllen = 0;

@@ -79,6 +79,10 @@ void connect_resolved(struct monitor *m)
     resolver_finish(&m->resolver, &found);
     if (found.count > 0)
         m->gateway = found;
+    if (m->tunnel) { /* it stands, but finds no way: perhaps by another address */
+        uplinks_tell(m, true);
+        return;
+    }
     if (m->gateway.count > 0)
         initiate(m);
     else
@@ -106,6 +110,7 @@ void connect_started(struct monitor *m, const struct ipc_message *done)
 void connect_event(struct monitor *m, const struct ike_event *event)
 {
     time_us now = run_now();
+    uplinks_event(m, event);
     if (m->conf->gateway || (event->tunnel && m->tunnel && event->tunnel != m->tunnel))
         return;
     if (event->kind == IKE_EVENT_ESTABLISHED) {
@@ -130,6 +135,7 @@ void connect_ike_ready(struct monitor *m)
     m->tunnel = 0;
     m->established = 0;
     m->initiate_serial = 0;
+    uplinks_forget(m);
     if (m->conf->gateway)
         return;
     m->reconnect.state = RECONNECT_IDLE;

@@ -79,7 +79,8 @@ static void handle_ike(struct esp_process *p)
                           p->in.esp_del.linger ? LINGER : 0);
         return;
     case IPC_ESP_MOVE:
-        if (esp_move(p->plane, move->tunnel, &move->local, &move->remote, move->udp))
+        if (esp_move(p->plane, move->tunnel, &move->local, &move->remote, move->interface,
+                     move->udp))
             log_debug("no child SA to move");
         return;
     default:

@@ -35,11 +35,11 @@ static void put_common(struct control *control, const struct esp_send *send, boo
     bool ip6 = send->to->ss_family == AF_INET6;
     control->len = 0;
     if (source && send->from->family == 4 && !ip6) {
-        struct in_pktinfo info = {0};
+        struct in_pktinfo info = {.ipi_ifindex = (int)send->interface};
         memcpy(&info.ipi_spec_dst, send->from->octets, 4);
         put(control, IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
     } else if (source && send->from->family == 6 && ip6) {
-        struct in6_pktinfo info = {0};
+        struct in6_pktinfo info = {.ipi6_ifindex = send->interface};
         memcpy(&info.ipi6_addr, send->from->octets, 16);
         put(control, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof(info));
     }

@@ -77,6 +77,8 @@ static void take_datagram(struct ike_process *p, size_t group, unsigned port, si
     const struct net_udp_group *g = &p->args->sockets->group[group];
     struct reader r = reader_of(p->datagram, len);
     path->port = (uint8_t)port;
+    if (p->args->conf->gateway)
+        path->interface = 0; /* it answers by its routes */
     path->local.port = port == IKE_PORT_NATT ? g->port_natt : g->port_500;
     if (port == IKE_PORT_NATT && reader_u32(&r) != 0)
         return; /* a keepalive, or ESP that lost its way */

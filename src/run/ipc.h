@@ -128,6 +128,7 @@ struct ipc_esp_del {
 struct ipc_esp_move {
     uint64_t tunnel;
     struct endpoint local, remote;
+    uint32_t interface;
     bool udp;
 };
 struct ipc_facts {

@@ -100,6 +100,8 @@ static void dispatch(struct monitor *m, uint64_t what)
         ctl_serve(m->ctl);
     else if (what == WATCH_RESOLVER && m->resolver.pid)
         connect_resolved(m);
+    else if (what == WATCH_NETWORK)
+        uplinks_changed(m);
     else if (what >= WATCH_CHILD)
         children_read(m, (enum run_role)(what - WATCH_CHILD));
 }
@@ -121,6 +123,7 @@ static void serve(struct monitor *m)
         children_restart_due(m, now);
         status_tick(m, now);
         connect_tick(m, now);
+        uplinks_tick(m);
     }
 }
 
@@ -152,6 +155,8 @@ static void close_loop(struct monitor *m)
 {
     if (m->signal_fd >= 0)
         close(m->signal_fd);
+    if (m->watch_fd >= 0)
+        close(m->watch_fd);
     if (m->epoll >= 0)
         close(m->epoll);
 }
@@ -162,7 +167,7 @@ int run_monitor(struct conf *conf, int ready_fd)
     struct monitor *m = &monitor;
     m->conf = conf;
     m->ready_fd = ready_fd;
-    m->epoll = m->signal_fd = m->resolver.fd = -1;
+    m->epoll = m->signal_fd = m->resolver.fd = m->watch_fd = -1;
     for (size_t i = 0; i < ROLE_COUNT; i++)
         m->children[i] = (struct child){.fd = -1, .restart_at = TIME_NEVER};
     log_set_name("shrike");
@@ -170,6 +175,8 @@ int run_monitor(struct conf *conf, int ready_fd)
     int code = open_loop(m);
     if (code == 0)
         code = startup_open(m);
+    if (code == 0)
+        code = uplinks_open(m);
     if (code == 0)
         code = children_start(m);
     if (code == 0)

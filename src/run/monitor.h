@@ -97,9 +97,16 @@ struct monitor {
     size_t gateway_next;
     uint64_t tunnel;          /* the one that stands or is tried */
     uint32_t initiate_serial; /* of the command under way */
+
+    /* uplinks.c */
+    int watch_fd;
+    struct ike_addresses told; /* to ike */
+    struct ip outer;           /* where the tunnel goes now */
+    uint64_t asleep;           /* microseconds that the machine slept since it was started */
+    time_us resolved_at;
 };
 
-enum { WATCH_SIGNALS, WATCH_CTL, WATCH_RESOLVER, WATCH_CHILD };
+enum { WATCH_SIGNALS, WATCH_CTL, WATCH_RESOLVER, WATCH_NETWORK, WATCH_CHILD };
 
 int monitor_watch(struct monitor *m, int fd, uint64_t what) MUST_USE;
 /* Ends in good order: ike tells the peers first. */
@@ -124,6 +131,14 @@ void connect_resolved(struct monitor *m);
 void connect_started(struct monitor *m, const struct ipc_message *done);
 void connect_event(struct monitor *m, const struct ike_event *event);
 void connect_ike_ready(struct monitor *m);
+
+/* uplinks.c: what this host can send from, for ike */
+int uplinks_open(struct monitor *m) MUST_USE;
+void uplinks_changed(struct monitor *m);          /* netlink has something */
+void uplinks_tell(struct monitor *m, bool doubt); /* ike gets the list when it is another */
+void uplinks_forget(struct monitor *m);           /* a new ike process knows nothing */
+void uplinks_tick(struct monitor *m);             /* has the machine slept? */
+void uplinks_event(struct monitor *m, const struct ike_event *event);
 
 /* calls.c */
 int control_open(struct monitor *m) MUST_USE; /* 0 or an exit code */

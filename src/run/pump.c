@@ -27,6 +27,12 @@ static int socket_for(const struct pump *pump, const struct ike_path *path)
     return -1;
 }
 
+/* A gateway answers by its routes; a client has chosen the interface with the address. */
+static uint32_t leave_by(const struct pump *pump, const struct ike_path *path)
+{
+    return pump->conf->gateway ? 0 : path->interface;
+}
+
 static void send_now(struct pump *pump, const struct ike_path *path, struct bytes datagram)
 {
     char text[ADDR_TEXT];
@@ -35,7 +41,8 @@ static void send_now(struct pump *pump, const struct ike_path *path, struct byte
     struct bytes marker = {non_esp_marker, marked ? sizeof(non_esp_marker) : 0};
     int fd = socket_for(pump, path);
     int result =
-        fd < 0 ? ERR_NOT_FOUND : net_send(fd, marker, datagram, &path->local, &path->remote);
+        fd < 0 ? ERR_NOT_FOUND
+               : net_send(fd, marker, datagram, &path->local, &path->remote, leave_by(pump, path));
     /* A lost datagram: retransmission is the engine's. */
     if (result && log_within(&pump->unsent, run_now(), 5))
         log_debug("cannot send to %s: %s", endpoint_print(&path->remote, text),
@@ -144,6 +151,8 @@ static void give_facts(struct pump *pump)
         struct ike_fact known = {.kind = kinds[fact->kind],
                                  .spi_in = fact->spi_in,
                                  .tunnel = fact->tunnel,
+                                 .sent = fact->sent,
+                                 .remote = fact->remote,
                                  .stray_len = fact->stray_len};
         memcpy(known.stray, fact->stray, sizeof(known.stray));
         ike_fact(pump->engine, now, &known);
@@ -214,6 +223,7 @@ static void add_child(struct pump *pump, const struct ike_child *child)
     ipc_prepare(&pump->message, IPC_ESP_ADD, child->spi_in);
     run_child_config(child, pump->conf, pump->generation, &pump->message.esp_add);
     pump->message.esp_add.local.port = local_port(pump, &child->path);
+    pump->message.esp_add.interface = leave_by(pump, &child->path);
     to_esp(pump);
 }
 
@@ -231,6 +241,7 @@ static void move_children(struct pump *pump, const struct ike_net *net)
     pump->message.esp_move = (struct ipc_esp_move){.tunnel = net->tunnel,
                                                    .local = net->path.local,
                                                    .remote = net->path.remote,
+                                                   .interface = leave_by(pump, &net->path),
                                                    .udp = net->udp};
     pump->message.esp_move.local.port = local_port(pump, &net->path);
     to_esp(pump);

@@ -49,7 +49,7 @@ static void send_datagram(struct load *load, const struct ike_send *send)
     struct bytes head = {marker, natt && send->datagram.len > 1 ? sizeof(marker) : 0};
     int fd = natt ? load->sockets.ike_natt : load->sockets.ike_500;
     /* A full socket is a lost datagram: the engine sends it again. */
-    if (net_send(fd, head, send->datagram, &send->path.local, &send->path.remote))
+    if (net_send(fd, head, send->datagram, &send->path.local, &send->path.remote, 0))
         log_debug("a datagram could not be sent");
 }
 

@@ -283,15 +283,15 @@ static void moves(void **state)
     struct esp_fact fact;
     pair_child(pair, &c);
     assert_true(endpoint_parse("198.51.100.9", 500, &there));
-    assert_int_equal(esp_move(pair->a.plane, 1, &there, &c.remote, true), 0);
-    assert_int_equal(esp_move(pair->b.plane, 1, &c.remote, &there, false), 0);
+    assert_int_equal(esp_move(pair->a.plane, 1, &there, &c.remote, 0, true), 0);
+    assert_int_equal(esp_move(pair->b.plane, 1, &c.remote, &there, 0, false), 0);
     c.local = there;
     uint32_t len = seal_one(pair, &c, 40, packet);
     assert_memory_equal(packet + 12, there.ip.octets, 4);
     assert_int_equal(receive(pair, &c, packet, len, true), 1);
     assert_true(endpoint_parse("2001:db8::1", 500, &local6));
     assert_true(endpoint_parse("2001:db8::2", 500, &remote6));
-    assert_int_equal(esp_move(pair->a.plane, 1, &local6, &remote6, false), ERR_NOT_FOUND);
+    assert_int_equal(esp_move(pair->a.plane, 1, &local6, &remote6, 0, false), ERR_NOT_FOUND);
     esp_tick(pair->a.plane, TIME_SECOND);
     assert_true(esp_next_fact(pair->a.plane, &fact));
     assert_int_equal(fact.kind, ESP_FACT_HARD);

@@ -358,7 +358,7 @@ static void a_moved_peer_is_told(void **state)
     assert_true(esp_next_fact(pair->b.plane, &fact));
     assert_int_equal(fact.kind, ESP_FACT_HEARD);
     assert_int_equal(fact.remote.port, 4500);
-    assert_int_equal(esp_move(pair->b.plane, 1, &m.local, &fact.remote, true), 0);
+    assert_int_equal(esp_move(pair->b.plane, 1, &m.local, &fact.remote, 0, true), 0);
     while (esp_next_fact(pair->b.plane, &fact)) {
     }
     assert_int_equal(spi_of(pair, udp_to(1, 7, 10)), 0x2000);
@@ -366,8 +366,8 @@ static void a_moved_peer_is_told(void **state)
     esp_tick(pair->b.plane, 2 * TIME_SECOND);
     assert_true(esp_next_fact(pair->b.plane, &fact));
     assert_int_equal(fact.remote.ip.family, 0);
-    assert_int_equal(esp_move(pair->b.plane, 2, &m.local, &fact.remote, true), ERR_ARGUMENT);
-    assert_int_equal(esp_move(pair->b.plane, 2, &m.local, &m.remote, true), ERR_NOT_FOUND);
+    assert_int_equal(esp_move(pair->b.plane, 2, &m.local, &fact.remote, 0, true), ERR_ARGUMENT);
+    assert_int_equal(esp_move(pair->b.plane, 2, &m.local, &m.remote, 0, true), ERR_NOT_FOUND);
     pair_close(pair);
 }
 

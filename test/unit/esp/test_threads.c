@@ -142,7 +142,7 @@ static void rekey_without_pause(struct esp_plane *plane)
         (void)poll(NULL, 0, 1);
         assert_int_equal(esp_remove(plane, 0x1000 + n - 1, now, LINGER * TIME_SECOND), 0);
         if (n % 5 == 0)
-            assert_int_equal(esp_move(plane, 1, &c.local, &c.remote, true), 0);
+            assert_int_equal(esp_move(plane, 1, &c.local, &c.remote, 0, true), 0);
         esp_tick(plane, now);
         while (esp_next_fact(plane, &fact)) {
         }

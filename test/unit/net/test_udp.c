@@ -120,9 +120,9 @@ static void joined_datagrams(void **state)
         ERR_AGAIN);
     /* And back, from the very address it came to. */
     struct bytes a = {data, 4}, b = {data + 10, 20};
-    assert_int_equal(net_send(group.ike_natt, a, b, &local, &remote), 0);
+    assert_int_equal(net_send(group.ike_natt, a, b, &local, &remote, 0), 0);
     assert_int_equal(waiting(fd), 24);
-    assert_int_equal(net_send(group.ike_natt, a, b, NULL, &remote), 0);
+    assert_int_equal(net_send(group.ike_natt, a, b, NULL, &remote, 0), 0);
     assert_int_equal(waiting(fd), 24);
     close(fd);
     net_udp_close(&group);

@@ -1,0 +1,137 @@
+/* What this host can send from, and when that changes. */
+#include "net/internal.h"
+
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { FOUND_MAX = 32 };
+
+int net_watch_open(char why[static NET_WHY])
+{
+    struct sockaddr_nl self = {.nl_family = AF_NETLINK,
+                               .nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR |
+                                            RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE};
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+    if (fd >= 0 && bind(fd, (const struct sockaddr *)&self, sizeof(self)) == 0)
+        return fd;
+    int error = errno;
+    if (fd >= 0)
+        close(fd);
+    return net_fail(why, error, "cannot watch addresses and routes");
+}
+
+/* A link went up or down, or lost its carrier: what works need not show in addresses. */
+static bool is_flap(const struct nlmsghdr *header, uint32_t except)
+{
+    const struct ifinfomsg *link = mnl_nlmsg_get_payload(header);
+    return (header->nlmsg_type == RTM_NEWLINK || header->nlmsg_type == RTM_DELLINK) &&
+           (uint32_t)link->ifi_index != except && link->ifi_change != 0 &&
+           (link->ifi_change & (IFF_UP | IFF_RUNNING)) != 0;
+}
+
+bool net_watch_drain(int fd, uint32_t except)
+{
+    _Alignas(struct nlmsghdr) char data[16384];
+    bool flap = false;
+    for (;;) {
+        ssize_t got = recv(fd, data, sizeof(data), MSG_DONTWAIT);
+        if (got < 0 && (errno == ENOBUFS || errno == EINTR))
+            continue; /* some were lost: the state is read anew anyway */
+        if (got <= 0)
+            return flap;
+        int left = (int)got;
+        for (const struct nlmsghdr *h = (const void *)data; mnl_nlmsg_ok(h, left);
+             h = mnl_nlmsg_next(h, &left))
+            flap |= is_flap(h, except);
+    }
+}
+
+struct collection {
+    uint32_t except;
+    size_t count;
+    struct net_source at[FOUND_MAX];
+};
+
+/* Of this host, usable, and known beyond its link. */
+static int visit_own(const struct nlmsghdr *header, void *context)
+{
+    struct collection *c = context;
+    const struct ifaddrmsg *body = mnl_nlmsg_get_payload(header);
+    const struct nlattr *a = netlink_find(header, sizeof(*body), IFA_LOCAL);
+    const uint8_t unusable = IFA_F_TENTATIVE | IFA_F_DADFAILED | IFA_F_DEPRECATED;
+    if (!a)
+        a = netlink_find(header, sizeof(*body), IFA_ADDRESS);
+    struct ip ip = {.family = body->ifa_family == AF_INET6 ? 6 : 4};
+    if (header->nlmsg_type != RTM_NEWADDR || c->count == FOUND_MAX || !a ||
+        body->ifa_scope >= RT_SCOPE_LINK || (body->ifa_flags & unusable) ||
+        body->ifa_index == c->except || mnl_attr_get_payload_len(a) != ip_len(&ip))
+        return MNL_CB_OK;
+    memcpy(ip.octets, mnl_attr_get_payload(a), ip_len(&ip));
+    c->at[c->count++] = (struct net_source){.ip = ip, .interface = body->ifa_index};
+    return MNL_CB_OK;
+}
+
+static void collect(struct collection *c)
+{
+    struct netlink_request request;
+    struct ifaddrmsg *body = netlink_begin(&request, RTM_GETADDR, NLM_F_DUMP, sizeof(*body));
+    body->ifa_family = AF_UNSPEC;
+    (void)netlink_ask(&request, visit_own, c);
+}
+
+size_t net_sources_all(uint32_t except, struct net_source *out, size_t max)
+{
+    struct collection c = {.except = except};
+    collect(&c);
+    size_t count = c.count < max ? c.count : max;
+    memcpy(out, c.at, count * sizeof(*out));
+    return count;
+}
+
+static bool seen_before(const struct collection *c, size_t i)
+{
+    for (size_t k = 0; k < i; k++)
+        if (c->at[k].interface == c->at[i].interface && c->at[k].ip.family == c->at[i].ip.family)
+            return true;
+    return false;
+}
+
+/* Where `to` leads by this interface; to a family's default route when it is of another one. */
+static bool leads(const struct collection *c, size_t i, const struct ip *to, uint32_t mark,
+                  struct net_source *out)
+{
+    static const struct ip anywhere[] = {{4, {192, 0, 2, 1}}, {6, {0x20}}};
+    const struct net_source *at = &c->at[i];
+    const struct ip *target = to->family == at->ip.family ? to : &anywhere[at->ip.family == 6];
+    uint32_t preferred = netlink_preferred(target, mark);
+    if (!netlink_route_by(target, mark, at->interface, &out->metric, &out->ip))
+        return false;
+    out->interface = at->interface;
+    if (at->interface == preferred)
+        out->metric = 0;
+    else if (out->metric < UINT32_MAX)
+        out->metric++;
+    return true;
+}
+
+size_t net_sources_to(const struct ip *to, uint32_t mark, uint32_t except, struct net_source *out,
+                      size_t max)
+{
+    struct collection c = {.except = except};
+    size_t count = 0;
+    collect(&c);
+    for (size_t i = 0; i < c.count && count < max; i++) {
+        struct net_source found;
+        if (seen_before(&c, i) || !leads(&c, i, to, mark, &found))
+            continue;
+        size_t at = count++;
+        for (; at > 0 && out[at - 1].metric > found.metric; at--)
+            out[at] = out[at - 1];
+        out[at] = found;
+    }
+    return count;
+}

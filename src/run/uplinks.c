@@ -1,0 +1,127 @@
+/* What this host can send from: read from the kernel, told to ike when it changes. */
+#include "run/monitor.h"
+
+#include <string.h>
+#include <time.h>
+
+#define NAP           (3 * TIME_SECOND)  /* sleep that is worth a look at the path */
+#define RESOLVE_AGAIN (15 * TIME_SECOND) /* at most so often */
+
+int uplinks_open(struct monitor *m)
+{
+    char why[NET_WHY];
+    if (!m->conf->tunnel.roam)
+        return 0;
+    m->watch_fd = net_watch_open(why);
+    if (m->watch_fd >= 0 && monitor_watch(m, m->watch_fd, WATCH_NETWORK) == 0)
+        return 0;
+    log_error("%s", m->watch_fd < 0 ? why : err_sentence(ERR_SYSTEM));
+    return RUN_EXIT_FAILED;
+}
+
+static uint16_t port_of(const struct monitor *m, const struct ip *ip)
+{
+    for (size_t i = 0; i < m->sockets.count; i++)
+        if (m->sockets.ip[i].family == ip->family &&
+            (ip_is_any(&m->sockets.ip[i]) || ip_equal(&m->sockets.ip[i], ip)))
+            return m->sockets.group[i].port_natt;
+    return 0;
+}
+
+/* The tunnel's own addresses are on its device, which is left out. */
+static void read_now(const struct monitor *m, struct ike_addresses *out)
+{
+    struct net_source found[IKE_LOCALS];
+    size_t count;
+    memset(out, 0, sizeof(*out)); /* it is compared as octets */
+    if (m->conf->gateway)
+        count = net_sources_all(m->tun.index, found, IKE_LOCALS);
+    else
+        count =
+            net_sources_to(m->outer.family || m->gateway.count <= 0 ? &m->outer : &m->gateway.at[0],
+                           m->net.mark, m->tun.index, found, IKE_LOCALS);
+    for (size_t i = 0; i < count; i++) {
+        uint16_t port = port_of(m, &found[i].ip);
+        if (port == 0)
+            continue; /* nobody listens there */
+        struct ike_local *local = &out->local[out->local_count++];
+        local->at.ip = found[i].ip;
+        local->at.port = port;
+        local->interface = m->conf->gateway ? 0 : found[i].interface;
+        local->rank = m->conf->gateway ? 0 : found[i].metric;
+    }
+    for (int32_t i = 0; i < m->gateway.count && i < IKE_REMOTES; i++)
+        out->remote[out->remote_count++] = m->gateway.at[i];
+}
+
+void uplinks_tell(struct monitor *m, bool doubt)
+{
+    struct ike_addresses now;
+    if (m->watch_fd < 0 || m->stopping || !m->children[ROLE_IKE].ready)
+        return;
+    read_now(m, &now);
+    if (!doubt && memcmp(&now, &m->told, sizeof(now)) == 0)
+        return;
+    m->told = now;
+    ipc_prepare(&m->message, IPC_COMMAND, ++m->serial);
+    m->message.command.kind = IKE_ADDRESSES;
+    m->message.command.addresses = now;
+    m->message.command.addresses.doubt = doubt;
+    if (children_send(m, ROLE_IKE, &m->message))
+        log_debug("ike does not take our addresses");
+}
+
+void uplinks_changed(struct monitor *m)
+{
+    uplinks_tell(m, net_watch_drain(m->watch_fd, m->tun.index));
+}
+
+void uplinks_forget(struct monitor *m)
+{
+    memset(&m->told, 0, sizeof(m->told));
+    uplinks_tell(m, false);
+}
+
+static uint64_t clock_of(clockid_t id)
+{
+    struct timespec t;
+    clock_gettime(id, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+/* One clock stands still while the machine sleeps, the other does not. */
+void uplinks_tick(struct monitor *m)
+{
+    uint64_t asleep = clock_of(CLOCK_BOOTTIME) - clock_of(CLOCK_MONOTONIC);
+    bool woke = m->asleep != 0 && asleep > m->asleep + NAP;
+    m->asleep = asleep;
+    if (woke)
+        uplinks_tell(m, true);
+}
+
+/* No answer by any path: the gateway may have moved, and its name may say where to. */
+static void resolve_again(struct monitor *m)
+{
+    struct ip literal;
+    time_us now = run_now();
+    if (m->resolver.pid || now < m->resolved_at + RESOLVE_AGAIN ||
+        ip_parse(m->conf->remote_host, &literal))
+        return;
+    m->resolved_at = now;
+    if (resolver_start(&m->resolver, m->conf->remote_host, m->conf->uid_base + ROLE_MONITOR) == 0 &&
+        monitor_watch(m, m->resolver.fd, WATCH_RESOLVER) == 0)
+        return;
+    resolver_cancel(&m->resolver);
+}
+
+void uplinks_event(struct monitor *m, const struct ike_event *event)
+{
+    if (m->conf->gateway)
+        return;
+    if (event->kind == IKE_EVENT_ESTABLISHED || event->kind == IKE_EVENT_MOVED) {
+        m->outer = event->path.remote.ip;
+        uplinks_tell(m, false);
+    } else if (event->kind == IKE_EVENT_RETRANSMIT && m->tunnel && m->established) {
+        resolve_again(m);
+    }
+}

@@ -169,7 +169,7 @@ static struct sim_host *add_engine(struct sim *sim, const char *name, const char
     c->ike_lifetime = 14400;
     c->child_lifetime = 3600;
     c->dpd = 10;
-    c->idle_check = 30;
+    c->idle_check = 26;
     c->keepalive = 20;
     c->roam = true;
     c->replay_window = 1024;

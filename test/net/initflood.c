@@ -6,14 +6,15 @@
  *                                           cookies, do not solve puzzles and never go on
  *
  * RATE is datagrams a second, 0 = as fast as it goes (at most 20 million in all). Needs a raw
- * socket; for bots the network must be local ("ip route add local 10.66.0.0/20 dev lo"). Prints:
- *   sent N answered N in S.S s
+ * socket; for bots the network must be local ("ip route add local 10.66.0.0/20 dev lo"). Prints, at
+ * the end or at SIGTERM: sent N answered N in S.S s
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
 #include <netinet/udp.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -168,6 +169,14 @@ static void hear_all(int in, int out, uint32_t to)
     }
 }
 
+static volatile sig_atomic_t enough;
+
+static void stop(int signal)
+{
+    (void)signal;
+    enough = 1;
+}
+
 int main(int argc, char **argv)
 {
     struct in_addr to;
@@ -184,10 +193,11 @@ int main(int argc, char **argv)
         perror("initflood: raw socket");
         return 1;
     }
+    signal(SIGTERM, stop);
     length = length > SECONDS_MAX ? SECONDS_MAX : length;
     dice = (uint64_t)(seconds() * 1e6);
     double begin = seconds(), now = begin;
-    while (sent < SENT_MAX && (now = seconds()) - begin < length) {
+    while (!enough && sent < SENT_MAX && (now = seconds()) - begin < length) {
         double due = rate > 0 ? (now - begin) * rate - (double)sent : BATCH;
         if (bots)
             hear_all(in, out, to.s_addr);

@@ -17,21 +17,28 @@ static struct selector ts(const char *text)
     return s;
 }
 
-/* Puts what was inside `k` into `b`, without the child's payloads. */
-static void copy_without_child(struct pair *p, const struct packet *k, struct wire_builder *b)
+/* What is inside `k`, opened with the keys of whom it goes to. */
+static const struct wire_chain *open_packet(struct pair *p, const struct packet *k)
 {
-    struct ike_engine *e = p->side[0].engine;
     static struct wire_chain outer, inner;
     struct input in = {.datagram = {k->octets, k->len}, .outer = &outer};
     assert_int_equal(wire_header_read(in.datagram, &in.header), 0);
     struct bytes payloads = {k->octets + WIRE_HEADER_LEN, k->len - WIRE_HEADER_LEN};
     assert_int_equal(wire_walk(in.header.next_payload, payloads, &outer), 0);
-    assert_int_equal(sk_open(e, only_sa(&p->side[0]), &in), 0);
+    const struct side *to = &p->side[k->to];
+    assert_int_equal(sk_open(to->engine, only_sa(to), &in), 0);
     assert_int_equal(wire_walk(in.inner_first, in.inner_octets, &inner), 0);
-    for (size_t i = 0; i < inner.count; i++) {
-        uint8_t type = inner.at[i].type;
+    return &inner;
+}
+
+/* Puts what was inside `k` into `b`, without the child's payloads. */
+static void copy_without_child(struct pair *p, const struct packet *k, struct wire_builder *b)
+{
+    const struct wire_chain *inner = open_packet(p, k);
+    for (size_t i = 0; i < inner->count; i++) {
+        uint8_t type = inner->at[i].type;
         if (type != PAYLOAD_SA && type != PAYLOAD_TSi && type != PAYLOAD_TSr)
-            wire_put(b, type, inner.at[i].body);
+            wire_put(b, type, inner->at[i].body);
     }
 }
 
@@ -186,6 +193,54 @@ static void temporary_failure_is_soon_tried_again(void **state)
     pair_finish(p);
 }
 
+/* The request on the wire gains notifies of things that we do not do. */
+static void request_gains(struct pair *p, const uint16_t *notifies, size_t count)
+{
+    static const uint8_t ipcomp[] = {0x12, 0x34, 2}; /* CPI, DEFLATE */
+    struct packet *k = &p->wire[p->queued - 1];
+    struct ike_engine *e = p->side[0].engine;
+    struct wire_builder b;
+    uint32_t id = only_sa(&p->side[0])->next_out;
+    assert_int_equal(k->to, 1);
+    const struct wire_chain *inner = open_packet(p, k);
+    sk_begin(e, &b);
+    for (size_t i = 0; i < inner->count; i++)
+        wire_put(&b, inner->at[i].type, inner->at[i].body);
+    for (size_t i = 0; i < count; i++)
+        wire_put_notify(&b, notifies[i],
+                        notifies[i] == NOTIFY_IPCOMP_SUPPORTED
+                            ? (struct bytes){ipcomp, sizeof(ipcomp)}
+                            : (struct bytes){0});
+    struct message *m = sk_seal(e, only_sa(&p->side[0]), EXCHANGE_CREATE_CHILD_SA, false, id, &b);
+    assert_non_null(m);
+    k->len = m->len;
+    memcpy(k->octets, m->octets, m->len);
+    message_drop(e, &m);
+}
+
+/* IPcomp is declined by not being mentioned (RFC 7296 2.22), the others change nothing. */
+static void wishes_that_are_passed_over(void **state)
+{
+    (void)state;
+    static const uint16_t notifies[] = {NOTIFY_IPCOMP_SUPPORTED, NOTIFY_NON_FIRST_FRAGMENTS_ALSO,
+                                        NOTIFY_ESP_TFC_PADDING_NOT_SUPPORTED, 40000};
+    struct pair *p = pair_make();
+    struct wire_notify_view n;
+    pair_start(p);
+    pair_settle(p);
+    pair_command(p, 0, IKE_CREATE_CHILD);
+    request_gains(p, notifies, ARRAY_LEN(notifies));
+    until_answer(p, EXCHANGE_CREATE_CHILD_SA);
+    const struct wire_chain *answer = open_packet(p, &p->wire[p->queued - 1]);
+    assert_non_null(wire_find(answer, PAYLOAD_SA));
+    assert_false(wire_notify_error(answer, &n));
+    assert_false(wire_notify_find(answer, NOTIFY_IPCOMP_SUPPORTED, &n));
+    assert_false(wire_notify_find(answer, NOTIFY_NON_FIRST_FRAGMENTS_ALSO, &n));
+    pair_settle(p);
+    pair_check_children(p, 2);
+    pair_finish(p);
+}
+
 /* An error that ends the attempt: the IKE SA, which the gateway has, goes with a Delete. */
 static void errors_that_leave_nothing(void **state)
 {
@@ -223,6 +278,7 @@ int main(void)
         cmocka_unit_test(a_pair_that_is_refused),
         cmocka_unit_test(no_more_children),
         cmocka_unit_test(temporary_failure_is_soon_tried_again),
+        cmocka_unit_test(wishes_that_are_passed_over),
         cmocka_unit_test(errors_that_leave_nothing),
     };
     return cmocka_run_group_tests(tests, init, NULL);

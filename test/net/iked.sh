@@ -77,6 +77,8 @@ iked_cert()
     iked_write "$1" /etc/iked/certs/cert.crt <"$2"
     iked_write "$1" /etc/iked/private/local.key <"$3"
     iked_write "$1" /etc/iked/ca/ca.crt <"$4"
+    # Its process for certificates is not root.
+    on "$1" chown -R _iked:_iked /etc/iked/certs /etc/iked/private /etc/iked/ca
 }
 
 iked_start()

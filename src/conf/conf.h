@@ -88,6 +88,7 @@ struct conf_tunnel {
     bool roam;           /* MOBIKE, RFC 4555 */
     bool refuse_nat;     /* no address translation may be between us (RFC 4555 3.9) */
     uint32_t keepalive;  /* seconds between NAT keepalives when behind NAT */
+    uint16_t fragment;   /* largest IP datagram of IKE; 0 = never cut (RFC 7383) */
     uint16_t replay_window;
     bool esn;
     enum conf_encap encap;

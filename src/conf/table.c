@@ -220,6 +220,10 @@ const struct option option_table[] = {
      .help = "udp: always ESP in UDP, which is faster here; auto: plain ESP when no NAT is "
              "between."},
 
+    {B, .section = "crypto", .key = "fragment", .set = set_number, TUNNEL(fragment), .low = 576,
+     .high = 9000, .zero = "no", .fallback = "1280",
+     .help = "Larger IKE messages are cut to IP packets of this size; no: left to IP."},
+
     /* ---- life ---- */
     {B, .section = "life", .key = "ike", .set = set_duration, TUNNEL(ike_lifetime), .low = 10,
      .high = 604800, .fallback = "4h", .help = "An IKE SA is replaced before this."},

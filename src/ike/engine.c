@@ -209,6 +209,8 @@ void ike_tick(struct ike_engine *e, time_us now)
             child_time(e, timer->owner);
         else if (timer->kind == TIMER_OUT)
             window_timer(e, timer->owner);
+        else if (timer->kind == TIMER_FRAGMENTS)
+            fragment_drop(e, timer->owner);
         else
             duty(e, timer->owner);
     }
@@ -295,5 +297,6 @@ void ike_usage(const struct ike_engine *e, struct ike_usage *out)
                               .half_open = gate_half_open(e),
                               .cookies = gate_is_crowded(e),
                               .puzzle = e->gate ? e->gate->difficulty : 0,
-                              .actions = e->action_count};
+                              .actions = e->action_count,
+                              .fragments = e->fragment_octets};
 }

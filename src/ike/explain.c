@@ -189,8 +189,8 @@ const char *explain_timeout(struct ike_engine *e, const struct sa *sa)
     if (sa->state == IKE_STATE_AUTH_SENT)
         return explain(e,
                        "%s answered the first message but not the second; check that UDP 4500 is "
-                       "open and that fragments pass",
-                       where);
+                       "open%s",
+                       where, sa->fragment ? "" : " and that fragments pass");
     return explain(e, "%s has not answered for 60 s; the connection is given up", where);
 }
 

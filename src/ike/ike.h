@@ -353,6 +353,9 @@ void ike_walk(const struct ike_engine *engine,
     X(drop_integrity, "integrity check failed")                                                    \
     X(drop_rule, "no rule allows this message in this state")                                      \
     X(drop_memory, "a limit on memory was reached")                                                \
+    X(drop_fragment, "fragment here already, of an older attempt, or not agreed on")               \
+    X(in_fragmented, "messages received in fragments")                                             \
+    X(out_fragmented, "messages sent in fragments")                                                \
     X(replayed, "requests answered again from the stored reply")                                   \
     X(retransmitted, "requests sent again")                                                        \
     X(strays_told, "INVALID_SELECTORS sent: a packet came in that was not for its child SA")       \
@@ -377,9 +380,10 @@ struct ike_counters {
 #undef X
 };
 const struct ike_counters *ike_counters(const struct ike_engine *engine);
-/* For leak checks: IKE SAs, child SAs, stored messages, timers that are held. */
+/* For leak checks: IKE SAs, child SAs, stored messages, timers that are held; octets of messages
+ * that came in part. */
 struct ike_usage {
-    size_t sas, children, messages, timers, half_open, actions;
+    size_t sas, children, messages, timers, half_open, actions, fragments;
     bool cookies;   /* so many are half-open that strangers need a cookie */
     uint8_t puzzle; /* difficulty of the puzzle they must solve besides, 0 = none */
 };

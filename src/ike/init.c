@@ -26,6 +26,21 @@ static void put_hashes(struct wire_builder *b)
     wire_put_notify(b, NOTIFY_SIGNATURE_HASH_ALGORITHMS, writer_view(&w));
 }
 
+static void put_fragmentation(const struct ike_engine *e, struct wire_builder *b)
+{
+    if (e->conf->fragment)
+        wire_put_notify(b, NOTIFY_IKEV2_FRAGMENTATION_SUPPORTED, (struct bytes){0});
+}
+
+/* Both sides have said that they take fragments (RFC 7383 2.3). */
+static void read_fragmentation(const struct ike_engine *e, struct sa *sa,
+                               const struct wire_chain *chain)
+{
+    struct wire_notify_view n;
+    if (wire_notify_find(chain, NOTIFY_IKEV2_FRAGMENTATION_SUPPORTED, &n))
+        sa->fragment = e->conf->fragment;
+}
+
 static void put_ke(struct wire_builder *b, const struct kex *kex)
 {
     uint8_t value[KEX_PUBLIC_MAX];
@@ -59,6 +74,7 @@ static struct message *build_request(struct ike_engine *e, const struct sa *sa)
     wire_put_sa(&b, e->offer, count);
     put_negotiation(&b, &h->n);
     path_put_detection(e, &b, sa->spi_own, 0, &sa->path);
+    put_fragmentation(e, &b);
     put_hashes(&b);
     return message_create(e, wire_finish(&b));
 }
@@ -216,6 +232,7 @@ int init_response(struct ike_engine *e, struct sa *sa, const struct input *in)
     h->response = response;
     e->done = window_close(e, sa);
     read_hashes(sa, in->outer);
+    read_fragmentation(e, sa, in->outer);
     path_detect(e, sa, in);
     path_float(e, sa);
     return auth_begin(e, sa);
@@ -302,6 +319,8 @@ static struct message *build_response(struct ike_engine *e, const struct sa *sa,
     wire_put_nonce(&b, (struct bytes){h->n.nonce_own, NONCE_LEN});
     path_put_detection(e, &b, in->header.spi_i, sa->spi_own, &in->path);
     proof_put_certreq(e, &b);
+    if (sa->fragment)
+        put_fragmentation(e, &b);
     if (h->peer_hashes)
         put_hashes(&b);
     return message_create(e, wire_finish(&b));
@@ -319,6 +338,7 @@ static int keep_half(struct ike_engine *e, struct sa *sa, const struct input *in
     if (err < 0)
         return err;
     read_hashes(sa, in->outer);
+    read_fragmentation(e, sa, in->outer);
     h->response = build_response(e, sa, in, &e->picked, h->n.kex);
     h->request = message_create(e, in->datagram);
     if (!h->request || !h->response)

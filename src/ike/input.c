@@ -54,7 +54,7 @@ static void send_answer(struct ike_engine *e, struct sa *sa, const struct input 
         sa_bury(e, sa);
         return;
     }
-    sa->request_hash = window_hash(e, in->datagram);
+    sa->request_hash = in->hash;
     window_answer(e, sa, m, &in->path);
 }
 
@@ -97,8 +97,13 @@ static int read_inside(struct ike_engine *e, struct input *in, const struct rule
     return rules_payloads(rule, in->inner);
 }
 
+/* True when there is a whole message to be read. */
 static bool open_sealed(struct ike_engine *e, struct sa *sa, struct input *in)
 {
+    if (!fragment_is_missing(sa, in)) {
+        e->counters.drop_fragment++;
+        return false;
+    }
     if (sk_open(e, sa, in) < 0) {
         e->counters.drop_integrity++;
         return false;
@@ -106,12 +111,29 @@ static bool open_sealed(struct ike_engine *e, struct sa *sa, struct input *in)
     sa->last_heard = e->now;
     sa->messages++;
     path_heard(e, sa, in);
+    return fragment_take(e, sa, in);
+}
+
+/* The answered request once more, cut in another way: only its first fragment is answered, and only
+ * when it is authentic (RFC 7383 2.6.1). */
+static bool is_recut(struct ike_engine *e, struct sa *sa, struct input *in)
+{
+    if (in->fragment.number != 1 || sk_open(e, sa, in) < 0)
+        return false;
+    in->hash = window_hash(e, in->datagram);
     return true;
 }
 
 static void request(struct ike_engine *e, struct sa *sa, struct input *in, const struct rule *rule)
 {
     switch (window_request(e, sa, in)) {
+    case WINDOW_AGAIN:
+        if (!is_recut(e, sa, in)) {
+            e->counters.drop_message_id++;
+            return;
+        }
+        sa->request_hash = in->hash;
+        /* fall through */
     case WINDOW_OLD:
         e->counters.replayed++;
         queue_send(e, &in->path, sa->reply);
@@ -132,14 +154,14 @@ static void request(struct ike_engine *e, struct sa *sa, struct input *in, const
         return;
     int result = read_inside(e, in, rule);
     if (result != 0 && rule->exchange == EXCHANGE_IKE_AUTH) {
-        sa->request_hash = window_hash(e, in->datagram);
+        sa->request_hash = in->hash;
         path_settle(e, sa, &in->path);
         attempt_refused(e, sa, ERR_SYNTAX, (uint16_t)result,
                         "the peer's IKE_AUTH message lacks what it must hold or cannot be read");
         return;
     }
     if (rule->exchange == EXCHANGE_IKE_AUTH)
-        sa->request_hash = window_hash(e, in->datagram);
+        sa->request_hash = in->hash;
     if (result == 0)
         result = rule->run(e, sa, in);
     if (result == LATER || sa->buried)
@@ -231,6 +253,8 @@ void sa_input(struct ike_engine *e, struct sa *sa, struct input *in)
         e->counters.drop_unknown_spi++;
         return;
     }
+    if (!fragment_read(e, sa, in))
+        return;
     bool is_response = in->header.flags & FLAG_RESPONSE;
     const struct rule *rule =
         rules_find(in->header.exchange, is_response, sa->initiator, sa->state);

@@ -7,6 +7,7 @@
  *   rules    which message is legal when, and who handles it
  *   window   message IDs, replayed answers, own requests and their repetition, tasks that wait
  *   sk       protection of messages
+ *   fragment messages in pieces: cutting, collecting, and finding what the path carries
  *   init, ikeauth, create, rekey, info      one exchange each, both roles
  *   reauth   a new IKE SA beside the old one, and who takes over what
  *   ask      questions to the keys process and their answers
@@ -37,6 +38,11 @@ enum {
     CERT_CACHE = 256,
     CERTREQ_HASHES = 16,
     INNER_MAX = 16384, /* octets inside SK that we write */
+    FRAGMENTS_MAX = 64,
+    SHRINK_TRIES = 2,          /* repetitions after which a path is believed to carry less */
+    FRAGMENT_FLOOR = 576,      /* IP datagram that every path carries, near enough */
+    FRAGMENT_COMMON = 1280,    /* and nearly every path; with IPv6 each one */
+    FRAGMENT_MEMORY = 1 << 24, /* octets of all pieces; half of it for those not yet proven */
     SENTENCE = 384,
     ID_RESERVE = 1 << 16, /* message IDs left when an SA is replaced for want of them */
     BUSY_MAX = 8,         /* waits in a row, some five minutes: the two ends no longer agree */
@@ -60,13 +66,16 @@ enum {
 #define WISH_SOON        (4 * TIME_SECOND)   /* after there was no room for the task */
 #define WISH_AGAIN       (30 * TIME_SECOND)  /* after the peer deleted a child that we want */
 #define WISH_LATER       (600 * TIME_SECOND) /* after any other no */
+#define FRAGMENT_LIFE    (60 * TIME_SECOND)  /* no peer repeats a message for longer */
 
 /* A handler's result: 0 = answered or done, > 0 a notify to send, < 0 a local reason, or: */
 enum { LATER = 0x10000 /* the answer follows when the keys process has spoken */ };
 
-/* One message, shared by whoever keeps it: the action queue, the window, the handshake. */
+/* One message, shared by whoever keeps it: the action queue, the window, the handshake. In
+ * fragments it is several datagrams of `part` octets, the last one shorter; else part is 0. */
 struct message {
     uint32_t refs, len;
+    uint16_t part;
     uint8_t octets[];
 };
 
@@ -119,7 +128,7 @@ struct handshake {
     struct identity peer, own;
 };
 
-enum timer_kind { TIMER_OUT, TIMER_DUTY, TIMER_CHILD };
+enum timer_kind { TIMER_OUT, TIMER_DUTY, TIMER_CHILD, TIMER_FRAGMENTS };
 
 /* An exchange of our own that makes keys (CREATE_CHILD_SA as initiator). */
 struct creation {
@@ -195,6 +204,22 @@ struct rival {
     uint8_t low[WIRE_NONCE_MAX];
 };
 
+/* The message of the peer that comes in fragments now: opened and authentic pieces. */
+struct reassembly {
+    struct timer timer;
+    uint32_t id;
+    bool response;
+    uint8_t first; /* payload type, out of the first fragment */
+    uint16_t total, count;
+    uint32_t octets;
+    uint32_t largest; /* datagram */
+    uint64_t hash;    /* of the first fragment as it came */
+    struct piece {
+        uint8_t *at; /* NULL = not here yet */
+        uint16_t len;
+    } pieces[FRAGMENTS_MAX];
+};
+
 struct sa {
     uint64_t spi_own, spi_peer;
     struct tunnel *tunnel; /* NULL: the tunnel is gone, or lives on in a successor */
@@ -220,8 +245,10 @@ struct sa {
     time_us busy_until; /* what makes SAs waits so long */
     struct child *children;
     struct handshake *handshake;
+    struct reassembly *reassembly;
     uint64_t init_key; /* in engine->half_open */
     uint16_t network;  /* where the gate counts it */
+    uint16_t fragment; /* largest IP datagram we send; 0 = the peer takes no fragments */
     uint64_t ticket;   /* of the question that is open, 0 = none */
     struct timer timer_out, timer_duty;
     time_us created, last_heard, last_sent;
@@ -298,6 +325,8 @@ struct input {
     const struct wire_chain *inner; /* NULL until SK was opened */
     uint8_t inner_first;
     struct bytes inner_octets;
+    struct wire_fragment fragment; /* number 0: not one */
+    uint64_t hash; /* of the datagram, or of the first fragment; once the message is open */
 };
 
 struct node;   /* queue.c */
@@ -319,8 +348,8 @@ struct ike_engine {
     size_t timer_count;
     struct ike_counters counters;
     uint64_t next_tunnel, next_ticket;
-    size_t message_count, action_count;
-    struct gate *gate; /* of a responder */
+    size_t message_count, action_count, fragment_octets; /* the last: in all reassemblies */
+    struct gate *gate;                                   /* of a responder */
     struct node *queue_first, *queue_last, *spent;
     struct sa *grave, *linger_first, *linger_last;
     struct sa *woken; /* has inherited work in this call */
@@ -353,8 +382,10 @@ struct ike_engine {
 };
 
 /* ---- queue.c */
+struct message *message_reserve(struct ike_engine *e, size_t len) MUST_USE; /* may be NULL */
 struct message *message_create(struct ike_engine *e,
                                struct bytes octets) MUST_USE; /* may be NULL */
+unsigned message_parts(const struct message *m);
 struct message *message_keep(struct message *m);
 void message_drop(struct ike_engine *e, struct message **m);
 struct bytes message_bytes(const struct message *m);
@@ -459,7 +490,12 @@ const struct rule *rules_find(uint8_t exchange, bool response, bool initiator, u
 int rules_payloads(const struct rule *rule, const struct wire_chain *chain);
 
 /* ---- window.c */
-enum window_verdict { WINDOW_NEW, WINDOW_OLD, WINDOW_DROP };
+enum window_verdict {
+    WINDOW_NEW,
+    WINDOW_OLD,
+    WINDOW_AGAIN, /* the ID of the last one, but other octets */
+    WINDOW_DROP
+};
 enum window_verdict window_request(const struct ike_engine *e, const struct sa *sa,
                                    const struct input *in);
 uint64_t window_hash(const struct ike_engine *e, struct bytes datagram);
@@ -486,11 +522,37 @@ void task_run(struct ike_engine *e, struct sa *sa); /* starts the next when the 
 void task_move(struct ike_engine *e, struct sa *from, struct sa *to);
 
 /* ---- sk.c */
+/* The payload SK, or one fragment. */
 int sk_open(struct ike_engine *e, const struct sa *sa, struct input *in) MUST_USE;
+int sk_open_own(struct ike_engine *e, const struct sa *sa, struct input *in) MUST_USE;
 void sk_begin(struct ike_engine *e, struct wire_builder *b);
 /* Seals what was built into a message; NULL when it did not fit or memory is out. */
 struct message *sk_seal(struct ike_engine *e, struct sa *sa, uint8_t exchange, bool response,
                         uint32_t id, struct wire_builder *b) MUST_USE;
+
+/* What goes into one datagram; number 0 = all of it, in an SK payload. */
+struct sk_part {
+    uint8_t first;
+    uint16_t number, total;
+    struct bytes text;
+};
+/* Into e->out_buffer, with the key that sk_seal() has set up; empty when it did not work out. */
+struct bytes sk_seal_part(struct ike_engine *e, struct sa *sa, const struct wire_header *header,
+                          const struct sk_part *part);
+
+/* ---- fragment.c */
+/* Largest datagram, without IP and UDP headers and the non-ESP marker; SIZE_MAX = no limit. */
+size_t fragment_room(const struct sa *sa);
+struct message *fragment_seal(struct ike_engine *e, struct sa *sa, const struct wire_header *header,
+                              uint8_t first, struct bytes inner) MUST_USE;
+/* No answer for a while: our request in smaller pieces, when it has any to be cut. */
+void fragment_shrink(struct ike_engine *e, struct sa *sa);
+bool fragment_read(struct ike_engine *e, const struct sa *sa, struct input *in) MUST_USE;
+/* Before a cycle is spent on it: is this piece one that is missing? */
+bool fragment_is_missing(const struct sa *sa, const struct input *in);
+/* An opened datagram. True when the message is whole; it is in->inner_octets then. */
+bool fragment_take(struct ike_engine *e, struct sa *sa, struct input *in) MUST_USE;
+void fragment_drop(struct ike_engine *e, struct sa *sa);
 
 /* ---- keymat.c */
 /* Keys of a first IKE SA (old NULL) or of a rekeyed one (RFC 7296 2.14, 2.18). */

@@ -10,6 +10,7 @@ struct node {
     struct node *next;
     uint32_t kind;
     struct message *message;  /* SEND */
+    uint32_t given;           /* octets of it that were handed out */
     struct ike_ask *question; /* ASK, once handed out */
     uint64_t ticket;          /* ASK; 0 = RELEASE */
     uint64_t body[];
@@ -24,18 +25,31 @@ static void *body(struct node *n)
     return n->body;
 }
 
-struct message *message_create(struct ike_engine *e, struct bytes octets)
+struct message *message_reserve(struct ike_engine *e, size_t len)
 {
-    struct message *m = octets.len > 0 ? malloc(sizeof(*m) + octets.len) : NULL;
+    struct message *m = len > 0 ? malloc(sizeof(*m) + len) : NULL;
     if (!m) {
         e->counters.drop_memory++;
         return NULL;
     }
     m->refs = 1;
-    m->len = (uint32_t)octets.len;
-    memcpy(m->octets, octets.at, octets.len);
+    m->len = (uint32_t)len;
+    m->part = 0;
     e->message_count++;
     return m;
+}
+
+struct message *message_create(struct ike_engine *e, struct bytes octets)
+{
+    struct message *m = message_reserve(e, octets.len);
+    if (m)
+        memcpy(m->octets, octets.at, octets.len);
+    return m;
+}
+
+unsigned message_parts(const struct message *m)
+{
+    return m->part ? (m->len + m->part - 1u) / m->part : 1;
 }
 
 struct message *message_keep(struct message *m)
@@ -132,7 +146,8 @@ void queue_send(struct ike_engine *e, const struct ike_path *path, struct messag
         return;
     memcpy(body(n), path, sizeof(*path));
     n->message = message_keep(m);
-    e->counters.out_datagrams++;
+    e->counters.out_datagrams += message_parts(m);
+    e->counters.out_fragmented += m->part != 0;
 }
 
 struct ike_child *queue_esp_add(struct ike_engine *e)
@@ -287,6 +302,21 @@ static struct ike_ask *question(struct ike_engine *e, struct node *n)
     return NULL;
 }
 
+/* The next datagram of a message. */
+static struct bytes next_part(struct node *n)
+{
+    const struct message *m = n->message;
+    size_t left = m->len - n->given, len = m->part && m->part < left ? m->part : left;
+    struct bytes part = {m->octets + n->given, len};
+    n->given += (uint32_t)len;
+    return part;
+}
+
+static bool has_more(const struct node *n)
+{
+    return n->kind == IKE_SEND && n->given < n->message->len;
+}
+
 /* False when it has come to nothing. */
 static bool hand_out(struct ike_engine *e, struct node *n, struct ike_action *action)
 {
@@ -294,7 +324,7 @@ static bool hand_out(struct ike_engine *e, struct node *n, struct ike_action *ac
     switch (n->kind) {
     case IKE_SEND:
         memcpy(&action->send.path, body(n), sizeof(action->send.path));
-        action->send.datagram = message_bytes(n->message);
+        action->send.datagram = next_part(n);
         return true;
     case IKE_ESP_ADD:
         memcpy(&action->esp_add, body(n), sizeof(action->esp_add));
@@ -321,11 +351,13 @@ bool ike_next(struct ike_engine *e, struct ike_action *action)
 {
     while (e->queue_first) {
         struct node *n = e->queue_first;
+        bool good = hand_out(e, n, action);
+        if (has_more(n))
+            return true;
         e->queue_first = n->next;
         if (!e->queue_first)
             e->queue_last = NULL;
         e->action_count--;
-        bool good = hand_out(e, n, action);
         n->next = e->spent;
         e->spent = n;
         if (good)

@@ -156,6 +156,7 @@ static void linger_unlink(struct ike_engine *e, struct sa *sa)
 /* What only a living SA needs. */
 static void let_go(struct ike_engine *e, struct sa *sa)
 {
+    fragment_drop(e, sa);
     handshake_free(e, sa);
     message_drop(e, &sa->out.request);
     creation_free(e, &sa->out.creation);

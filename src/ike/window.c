@@ -10,8 +10,8 @@
  * waits for a second request to go out. So a peer with a second one waits, and sends it again.
  *
  * A request is a repetition only if it is equal, octet by octet, to the one that was answered (its
- * keyed hash is kept): then the same answer goes out again, to where it came from, and nothing
- * changes. */
+ * keyed hash is kept; of a fragmented one that of the first fragment): then the same answer goes
+ * out again, to where it came from, and nothing changes. */
 
 uint64_t window_hash(const struct ike_engine *e, struct bytes datagram)
 {
@@ -26,17 +26,16 @@ enum window_verdict window_request(const struct ike_engine *e, const struct sa *
         return WINDOW_DROP; /* after it they would begin again */
     if (id == sa->next_in && !sa->lingering)
         return sa->state == IKE_STATE_AUTH_ASKED ? WINDOW_DROP : WINDOW_NEW;
-    if (sa->next_in > 0 && id == sa->next_in - 1 && sa->reply &&
-        sa->request_hash == window_hash(e, in->datagram))
-        return WINDOW_OLD;
-    return WINDOW_DROP;
+    if (sa->next_in == 0 || id != sa->next_in - 1 || !sa->reply)
+        return WINDOW_DROP;
+    return sa->request_hash == window_hash(e, in->datagram) ? WINDOW_OLD : WINDOW_AGAIN;
 }
 
 void window_send(struct ike_engine *e, struct sa *sa, const struct ike_path *path,
                  struct message *m)
 {
     queue_send(e, path, m);
-    sa->messages++;
+    sa->messages += message_parts(m);
     sa->last_sent = e->now;
 }
 
@@ -181,6 +180,8 @@ static void repeat(struct ike_engine *e, struct sa *sa)
     sa->out.tries++;
     uint64_t next = (uint64_t)sa->out.interval * 9 / 5;
     sa->out.interval = (uint32_t)(next < RETRANSMIT_CAP ? next : RETRANSMIT_CAP);
+    if (sa->out.tries >= SHRINK_TRIES)
+        fragment_shrink(e, sa);
     window_send(e, sa, roam_path(e, sa), sa->out.request);
     e->counters.retransmitted++;
     if (sa->tunnel)

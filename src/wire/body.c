@@ -40,6 +40,15 @@ int wire_id_read(struct bytes body, struct identity *out)
     return identity_from_octets(type, octets, out) ? 0 : ERR_SYNTAX;
 }
 
+int wire_fragment_read(struct bytes body, struct wire_fragment *out)
+{
+    struct reader r = reader_of_bytes(body);
+    out->number = reader_u16(&r);
+    out->total = reader_u16(&r);
+    out->sealed = reader_rest(&r);
+    return r.bad || out->number == 0 || out->number > out->total ? ERR_SYNTAX : 0;
+}
+
 int wire_nonce_read(struct bytes body, struct bytes *out)
 {
     *out = (struct bytes){0};

@@ -233,6 +233,13 @@ int wire_ke_read(struct bytes body, struct wire_ke *out) MUST_USE;
 int wire_id_read(struct bytes body, struct identity *out) MUST_USE;
 int wire_nonce_read(struct bytes body, struct bytes *out) MUST_USE;
 
+struct wire_fragment {
+    uint16_t number, total; /* 1 <= number <= total */
+    struct bytes sealed;    /* IV, text, ICV */
+};
+/* Encrypted fragment (SKF, RFC 7383 2.5). */
+int wire_fragment_read(struct bytes body, struct wire_fragment *out) MUST_USE;
+
 struct wire_cert { /* CERT and CERTREQ */
     uint8_t encoding;
     struct bytes data;

@@ -79,6 +79,7 @@ static inline void pair_configure(struct engine_pair *p, int i)
     c->child_lifetime = 3600;
     c->dpd = c->idle_check = 30;
     c->max_tunnels = 16;
+    c->fragment = 1280;
     side->setup = (struct ike_setup){
         .tunnel = c, .random = &p->random, .own_id = c->local_id, .wall_clock = pair_wall};
     pair_start(p, i);

@@ -35,7 +35,10 @@ static void send_one(struct engine_pair *p, int from, struct reader *r)
     if (!m)
         return;
     struct ike_path path = {target->path.local, target->path.remote, 0, target->path.port};
-    pair_feed(p, !from, &path, message_bytes(m));
+    for (uint32_t at = 0, len; at < m->len; at += len) {
+        len = m->part && m->part < m->len - at ? m->part : m->len - at;
+        pair_feed(p, !from, &path, (struct bytes){m->octets + at, len});
+    }
     message_drop(e, &m);
     pair_settle(p);
     if (flags & 4) {

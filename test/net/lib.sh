@@ -354,7 +354,7 @@ sniff()
 # Ends a capture. Fails when the kernel could not hand on every packet: then counts mean nothing.
 sniff_stop()
 {
-    sleep 0.3
+    sleep 1.2 # the kernel hands on its blocks once a second; what is in the last one would be lost
     stop "sniff-$1"
     grep -q '^0 packets dropped by kernel' "$(logfile "sniff-$1")"
 }

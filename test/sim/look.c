@@ -82,8 +82,8 @@ static bool holds_nothing(const struct sim_host *host)
         return true;
     ike_usage(host->engine, &usage);
     return usage.sas == 0 && usage.children == 0 && usage.messages == 0 && usage.timers == 0 &&
-           usage.half_open == 0 && usage.actions == 0 && sim_live_sas(host) == 0 &&
-           host->leases == 0;
+           usage.half_open == 0 && usage.actions == 0 && usage.fragments == 0 &&
+           sim_live_sas(host) == 0 && host->leases == 0;
 }
 
 bool sim_empty(struct sim *sim)

@@ -174,6 +174,7 @@ static struct sim_host *add_engine(struct sim *sim, const char *name, const char
     c->roam = true;
     c->replay_window = 1024;
     c->max_tunnels = 64;
+    c->fragment = 1280;
     return host;
 }
 

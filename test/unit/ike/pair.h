@@ -242,6 +242,7 @@ static inline void pair_conf(struct conf_tunnel *c, bool initiator)
                               .esn = true,
                               .encap = CONF_ENCAP_UDP,
                               .unique = true,
+                              .fragment = 1280,
                               .max_tunnels = 64};
     c->ike[0] = pair_proposal(PROTOCOL_IKE, "aes256gcm16-prfsha256-x25519-ecp256");
     c->esp[0] = pair_proposal(PROTOCOL_ESP, "aes256gcm16");
@@ -323,7 +324,8 @@ static inline void pair_check_empty(const struct pair *p)
         struct ike_usage u;
         struct ike_engine *e = p->side[w].engine;
         ike_usage(e, &u);
-        assert_int_equal(u.sas + u.children + u.messages + u.timers + u.half_open + u.actions, 0);
+        assert_int_equal(
+            u.sas + u.children + u.messages + u.timers + u.half_open + u.actions + u.fragments, 0);
         assert_int_equal(e->tunnels.used + e->identities.used + e->half_open.used +
                              e->tickets.used + e->sa_slab.used + e->handshake_slab.used +
                              e->creation_slab.used,

@@ -39,7 +39,7 @@ static const char *const names[AEAD_CIPHERS] = {
 static EVP_CIPHER *_Atomic ciphers[AEAD_CIPHERS];
 static pthread_mutex_t fetching = PTHREAD_MUTEX_INITIALIZER;
 
-static bool is_blowfish(uint8_t cipher)
+static bool is_blowfish(enum aead_cipher cipher)
 {
     return cipher >= AEAD_BLOWFISH128_CBC && cipher <= AEAD_BLOWFISH256_CBC;
 }

@@ -124,26 +124,38 @@ static bool is_recut(struct ike_engine *e, struct sa *sa, struct input *in)
     return true;
 }
 
-static void request(struct ike_engine *e, struct sa *sa, struct input *in, const struct rule *rule)
+static void answer_again(struct ike_engine *e, struct sa *sa, const struct input *in)
+{
+    e->counters.replayed++;
+    queue_send(e, &in->path, sa->reply);
+}
+
+/* False when it is not to be worked on: then it was answered again, or counted. */
+static bool is_new(struct ike_engine *e, struct sa *sa, struct input *in)
 {
     switch (window_request(e, sa, in)) {
-    case WINDOW_AGAIN:
-        if (!is_recut(e, sa, in)) {
-            e->counters.drop_message_id++;
-            return;
-        }
-        sa->request_hash = in->hash;
-        /* fall through */
-    case WINDOW_OLD:
-        e->counters.replayed++;
-        queue_send(e, &in->path, sa->reply);
-        return;
-    case WINDOW_DROP:
-        e->counters.drop_message_id++;
-        return;
     case WINDOW_NEW:
+        return true;
+    case WINDOW_AGAIN:
+        if (!is_recut(e, sa, in))
+            break;
+        sa->request_hash = in->hash;
+        answer_again(e, sa, in);
+        return false;
+    case WINDOW_OLD:
+        answer_again(e, sa, in);
+        return false;
+    case WINDOW_DROP:
         break;
     }
+    e->counters.drop_message_id++;
+    return false;
+}
+
+static void request(struct ike_engine *e, struct sa *sa, struct input *in, const struct rule *rule)
+{
+    if (!is_new(e, sa, in))
+        return;
     if (!rule) {
         e->counters.drop_rule++;
         return;

@@ -101,7 +101,7 @@ $(B)/shrike-load: $(patsubst %.c,$(B)/%.o,$(wildcard test/bench/load*.c)) $(ARCH
 # The data plane alone, with static keys (test/bench/plane.sh).
 .PHONY: plane
 plane: $(B)/shrike-plane
-PLANE_OBJECTS := $(patsubst %,$(B)/%.o,test/bench/plane src/run/esp_worker src/run/esp_send src/run/spawn src/run/ipc)
+PLANE_OBJECTS := $(patsubst %,$(B)/%.o,test/bench/plane src/run/esp_worker src/run/esp_send src/run/spawn src/run/title src/run/ipc)
 $(B)/shrike-plane: $(PLANE_OBJECTS) $(call archives,esp net crypto base)
 	@echo "  LD $@"
 	$(Q)$(CC) $(SANFLAGS) $(LINKHARD) $(filter %.o,$^) -Wl,--start-group $(call archives,esp net crypto base) -Wl,--end-group $(LIBS) -o $@

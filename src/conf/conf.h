@@ -122,7 +122,8 @@ struct conf {
     char cert[CONF_PATH_MAX], key[CONF_PATH_MAX],
         ca[CONF_PATH_MAX]; /* cert: PEM chain or PKCS#12; ca empty = system roots (client) */
     char passphrase_file[CONF_PATH_MAX];
-    char psk_file[CONF_PATH_MAX]; /* client; the gateway has one per peer */
+    char state_dir[CONF_PATH_MAX]; /* what outlives a restart */
+    char psk_file[CONF_PATH_MAX];  /* client; the gateway has one per peer */
     char psk[128];
 
     /* gateway */

@@ -120,6 +120,13 @@ static bool read_outside(struct ike_engine *e, struct input *in)
     return true;
 }
 
+static void nobody(struct ike_engine *e, const struct input *in)
+{
+    e->counters.drop_unknown_spi++;
+    if (!crash_heard_spi(e, in))
+        crash_unknown_sa(e, in);
+}
+
 void ike_input(struct ike_engine *e, time_us now, const struct ike_path *path,
                struct bytes datagram)
 {
@@ -137,7 +144,7 @@ void ike_input(struct ike_engine *e, time_us now, const struct ike_path *path,
         if (sa)
             sa_input(e, sa, in);
         else
-            e->counters.drop_unknown_spi++;
+            nobody(e, in);
     }
     engine_end(e);
 }

@@ -73,6 +73,9 @@ struct ike_setup {
     struct identity own_id; /* resolved: never NONE unless local address is to be used */
     int64_t (*wall_clock)(void *context); /* seconds since 1970, for certificates */
     void *wall_context;
+    /* Makes the tokens that tell peers of a restart (RFC 6290); it outlives the process. */
+    bool has_crash_secret;
+    uint8_t crash_secret[32];
     uint64_t id_base; /* first tunnel id; a restarted process takes another one */
 };
 struct ike_engine *ike_create(const struct ike_setup *setup, time_us now);
@@ -175,11 +178,12 @@ void ike_answer(struct ike_engine *engine, time_us now, const struct ike_answer 
  */
 
 enum ike_fact_kind {
-    IKE_FACT_CHILD_SOFT, /* volume limit near: rekey */
-    IKE_FACT_CHILD_HARD, /* the child carries nothing any more */
-    IKE_FACT_HEARD,      /* authentic traffic came in */
-    IKE_FACT_SENT,       /* traffic went out and nothing came in */
-    IKE_FACT_STRAYED,    /* an authentic packet was not for its child SA */
+    IKE_FACT_CHILD_SOFT,  /* volume limit near: rekey */
+    IKE_FACT_CHILD_HARD,  /* the child carries nothing any more */
+    IKE_FACT_HEARD,       /* authentic traffic came in */
+    IKE_FACT_SENT,        /* traffic went out and nothing came in */
+    IKE_FACT_STRAYED,     /* an authentic packet was not for its child SA */
+    IKE_FACT_UNKNOWN_SPI, /* remote sends ESP with an SPI that is none of ours */
 };
 enum { IKE_STRAY_MAX = 48 };
 struct ike_fact {
@@ -188,8 +192,9 @@ struct ike_fact {
     uint64_t tunnel;
     uint8_t stray_len, stray[IKE_STRAY_MAX]; /* STRAYED: how the packet begins */
     bool sent;                               /* HEARD: traffic went out, too */
-    struct endpoint remote; /* HEARD: the newest packet came from here, when this is another place
-                               than the child's path says; family 0 = it did not */
+    /* HEARD: the newest packet came from here, when this is another place than the child's path
+     * says; family 0 = it did not. UNKNOWN_SPI: who sends; port 0: plain ESP */
+    struct endpoint remote;
 };
 void ike_fact(struct ike_engine *engine, time_us now, const struct ike_fact *fact);
 
@@ -356,6 +361,8 @@ void ike_walk(const struct ike_engine *engine,
     X(drop_fragment, "fragment here already, of an older attempt, or not agreed on")               \
     X(in_fragmented, "messages received in fragments")                                             \
     X(out_fragmented, "messages sent in fragments")                                                \
+    X(crash_told, "peers told that we do not know their SA")                                       \
+    X(crash_heard, "IKE SAs ended because the peer was restarted")                                 \
     X(replayed, "requests answered again from the stored reply")                                   \
     X(retransmitted, "requests sent again")                                                        \
     X(strays_told, "INVALID_SELECTORS sent: a packet came in that was not for its child SA")       \

@@ -73,6 +73,7 @@ static int send_request(struct ike_engine *e, struct sa *sa, struct bytes auth)
     if (err < 0)
         return err;
     put_wishes(e, sa, c, &b);
+    crash_put_token(e, sa, &b);
     struct message *m = sk_seal(e, sa, EXCHANGE_IKE_AUTH, false, sa->next_out, &b);
     if (!m)
         return ERR_MEMORY;
@@ -130,6 +131,7 @@ static void finish(struct ike_engine *e, struct sa *sa, const struct wire_chain 
         attempt_failed(e, sa, create_explain_nat(e), 0, true, e->why);
         return;
     }
+    crash_read_token(e, sa, chain); /* the peer is proven */
     if (wire_notify_error(chain, &n)) {
         if (finish_childless(e, sa, chain, n.type))
             return;
@@ -325,6 +327,8 @@ static void answer_request(struct ike_engine *e, struct sa *sa, const struct wir
         wire_put_notify(b, (uint16_t)notify, (struct bytes){0});
         refuse_child(e, sa, (uint16_t)notify);
     }
+    crash_put_token(e, sa, b);
+    crash_read_token(e, sa, chain);
     struct message *m = sk_seal(e, sa, EXCHANGE_IKE_AUTH, true, sa->next_in, b);
     if (!m) {
         tunnel_end(e, sa->tunnel, IKE_EVENT_REFUSED, ERR_MEMORY, 0, err_sentence(ERR_MEMORY));

@@ -32,6 +32,8 @@ int info_start(struct ike_engine *e, struct sa *sa, struct task task)
     } else {
         mobike_put_request(e, sa, &task, &b);
     }
+    if (task.kind == TASK_TOKEN)
+        crash_put_token(e, sa, &b);
     struct message *m = sk_seal(e, sa, EXCHANGE_INFORMATIONAL, false, sa->next_out, &b);
     if (!m)
         return ERR_MEMORY;
@@ -180,6 +182,7 @@ int info_request(struct ike_engine *e, struct sa *sa, const struct input *in)
         ike_refused(e, sa, n.type);
     if (!sa->peer_deleted && sa->tunnel)
         reauth_heed(e, sa->tunnel, in->inner);
+    crash_read_token(e, sa, in->inner);
     sk_begin(e, &e->reply);
     if (count > 0 && !sa->peer_deleted)
         wire_put_delete_children(&e->reply, child_protocol(e), gone, count);

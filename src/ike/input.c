@@ -268,6 +268,11 @@ void sa_input(struct ike_engine *e, struct sa *sa, struct input *in)
     if (!fragment_read(e, sa, in))
         return;
     bool is_response = in->header.flags & FLAG_RESPONSE;
+    if (is_response && in->header.exchange != EXCHANGE_IKE_SA_INIT &&
+        !wire_find(in->outer, PAYLOAD_SK) && !in->fragment.number) {
+        crash_heard(e, sa, in); /* in the clear */
+        return;
+    }
     const struct rule *rule =
         rules_find(in->header.exchange, is_response, sa->initiator, sa->state);
     if (is_response)

@@ -13,6 +13,7 @@
  *   ask      questions to the keys process and their answers
  *   path, keepalive, mobike, roam     where a peer is, and how we get there
  *   select, narrow, wish, config, keymat, explain     one noun each
+ *   crash    a peer, or we ourselves, came back without state
  *   gate, source, cookie, puzzle      strangers, and what they may cost (gate.h)
  *
  * Memory of one established tunnel with one child is struct sa + struct tunnel + struct child + the
@@ -154,6 +155,7 @@ enum task_kind {
     TASK_TRIAL,       /* does a path work that we would rather have? */
     TASK_ADDRESSES,   /* our further addresses changed */
     TASK_ROUTABILITY, /* COOKIE2: does the peer receive where it says it is? */
+    TASK_TOKEN,       /* ours, of an IKE SA that we made in place of another */
 };
 struct task {
     uint8_t kind;
@@ -220,6 +222,16 @@ struct reassembly {
     } pieces[FRAGMENTS_MAX];
 };
 
+/* What the peer will say of this SA when it has lost it (RFC 6290). */
+struct crash_token {
+    uint8_t len;
+    uint8_t octets[];
+};
+struct crash_budget {
+    time_us since;
+    unsigned count;
+};
+
 struct sa {
     uint64_t spi_own, spi_peer;
     struct tunnel *tunnel; /* NULL: the tunnel is gone, or lives on in a successor */
@@ -246,6 +258,7 @@ struct sa {
     struct child *children;
     struct handshake *handshake;
     struct reassembly *reassembly;
+    struct crash_token *token;
     uint64_t init_key; /* in engine->half_open */
     uint16_t network;  /* where the gate counts it */
     uint16_t fragment; /* largest IP datagram we send; 0 = the peer takes no fragments */
@@ -358,7 +371,8 @@ struct ike_engine {
     size_t aead_cap;
     struct auth_cache *certs;
     struct ike_addresses addresses; /* of this host */
-    time_us told_since;             /* rate limit of what strangers can make us say */
+    struct crash_budget crash_answers, crash_doubts;
+    time_us told_since; /* rate limit of what strangers can make us say */
     unsigned told[2], logged;
 
     /* Scratch: valid within one call. */

@@ -131,6 +131,7 @@ void window_hurry(struct ike_engine *e, struct sa *sa);
 void window_open(struct ike_engine *e, struct sa *sa, struct task task, struct message *m);
 /* The answer is here: hands out what was kept about the request. */
 struct exchange window_close(struct ike_engine *e, struct sa *sa);
+void window_urge(struct ike_engine *e, struct sa *sa); /* the open request once more, now */
 void window_timer(struct ike_engine *e, struct sa *sa);
 void window_expired(struct ike_engine *e, struct sa *sa);
 /* Own work that waits for the window. Equal tasks are kept once. ERR_LIMIT. */
@@ -175,6 +176,16 @@ bool fragment_is_missing(const struct sa *sa, const struct input *in);
 /* An opened datagram. True when the message is whole; it is in->inner_octets then. */
 bool fragment_take(struct ike_engine *e, struct sa *sa, struct input *in) MUST_USE;
 void fragment_drop(struct ike_engine *e, struct sa *sa);
+
+/* ---- crash.c */
+void crash_put_token(const struct ike_engine *e, const struct sa *sa, struct wire_builder *b);
+void crash_read_token(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain);
+void crash_send_token(struct ike_engine *e, struct sa *sa); /* of an SA made by rekeying */
+void crash_token_free(struct sa *sa);
+void crash_unknown_sa(struct ike_engine *e, const struct input *in);
+void crash_unknown_spi(struct ike_engine *e, const struct ike_fact *fact);
+void crash_heard(struct ike_engine *e, struct sa *sa, const struct input *in);
+bool crash_heard_spi(struct ike_engine *e, const struct input *in); /* it was about that */
 
 /* ---- keymat.c */
 /* Keys of a first IKE SA (old NULL) or of a rekeyed one (RFC 7296 2.14, 2.18). */

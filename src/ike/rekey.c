@@ -274,7 +274,9 @@ int rekey_ike_response(struct ike_engine *e, struct sa *sa, const struct input *
     struct sa *made = c->made;
     c->made = NULL;
     sa_established(e, made);
+    crash_read_token(e, made, in->inner);
     settle(e, sa, made, c, v.nonce);
+    crash_send_token(e, made);
     return 0;
 }
 
@@ -328,6 +330,7 @@ static void put_answer(struct ike_engine *e, const struct sa *made, const struct
     sk_begin(e, &e->reply);
     wire_put_sa(&e->reply, &e->picked, 1);
     put_negotiation(&e->reply, n);
+    crash_put_token(e, made, &e->reply);
 }
 
 /* With our own request out, it stays open which of the two succeeds. */

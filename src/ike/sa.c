@@ -157,6 +157,7 @@ static void linger_unlink(struct ike_engine *e, struct sa *sa)
 static void let_go(struct ike_engine *e, struct sa *sa)
 {
     fragment_drop(e, sa);
+    crash_token_free(sa);
     handshake_free(e, sa);
     message_drop(e, &sa->out.request);
     creation_free(e, &sa->out.creation);

@@ -162,8 +162,10 @@ void tunnel_end(struct ike_engine *e, struct tunnel *t, uint32_t event, int err,
         e->counters.failed++;
     if (event == IKE_EVENT_REFUSED && !silent)
         refusal_count(e, err);
-    if (sa)
+    if (sa) {
         sa->tunnel = NULL;
+        sa->close_now = false; /* it was about this tunnel */
+    }
     tunnel_forget(e, t);
 }
 

@@ -193,6 +193,15 @@ static void repeat(struct ike_engine *e, struct sa *sa)
     sa_arm(e, &sa->timer_out, again < end ? again : end);
 }
 
+/* Something makes it likely that there would be an answer now. */
+void window_urge(struct ike_engine *e, struct sa *sa)
+{
+    if (!sa->out.request || e->now - sa->last_sent < TIME_SECOND)
+        return;
+    window_send(e, sa, &sa->path, sa->out.request);
+    e->counters.retransmitted++;
+}
+
 /* Also the reaper of lingering SAs and of questions that nobody answers: one timer says how long an
  * SA may stay as it is. Half-open ones stand in a row of their own (gate.c). */
 void window_timer(struct ike_engine *e, struct sa *sa)

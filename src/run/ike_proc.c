@@ -295,7 +295,9 @@ static int make_engine(struct ike_process *p, struct conf_credentials *credentia
         setup.own_certs[setup.own_cert_count++] = credentials->chain[i];
     if (setup.own_id.type == IDENTITY_NONE && setup.own_cert_count)
         (void)cert_identity(setup.own_certs[0], &setup.own_id);
+    setup.has_crash_secret = state_secret(conf, setup.crash_secret) == 0;
     p->pump.engine = ike_create(&setup, run_now());
+    secret_wipe(setup.crash_secret, sizeof(setup.crash_secret));
     return p->pump.engine ? 0 : ERR_MEMORY;
 }
 

@@ -46,6 +46,12 @@ int64_t run_wall_clock(void *context); /* seconds since 1970 */
 /* ---- title.c */
 void run_title(const char *role, const char *name);
 
+/* ---- state.c */
+
+/* 32 random octets that stay the same over restarts: read from the state folder, or made there
+ * now. ERR_SYSTEM: none, and why is in the log. */
+int state_secret(const struct conf *conf, uint8_t out[static 32]) MUST_USE;
+
 /* ---- spawn */
 
 /* Forks; in the child closes all descriptors but 0-2 and `keep`, ignores the signals that are for

@@ -140,13 +140,13 @@ static void give_facts(struct pump *pump)
     static const uint32_t kinds[] = {
         [ESP_FACT_SOFT] = IKE_FACT_CHILD_SOFT, [ESP_FACT_HARD] = IKE_FACT_CHILD_HARD,
         [ESP_FACT_HEARD] = IKE_FACT_HEARD,     [ESP_FACT_SENT] = IKE_FACT_SENT,
-        [ESP_FACT_STRAYED] = IKE_FACT_STRAYED,
+        [ESP_FACT_STRAYED] = IKE_FACT_STRAYED, [ESP_FACT_UNKNOWN_SPI] = IKE_FACT_UNKNOWN_SPI,
     };
     size_t count = pump->fact_count;
     time_us now = run_now();
     for (size_t i = 0; i < count; i++) {
         const struct esp_fact *fact = &pump->facts[i];
-        if (fact->kind >= ARRAY_LEN(kinds) || fact->kind == ESP_FACT_UNKNOWN_SPI)
+        if (fact->kind >= ARRAY_LEN(kinds))
             continue;
         struct ike_fact known = {.kind = kinds[fact->kind],
                                  .spi_in = fact->spi_in,

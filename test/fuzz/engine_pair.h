@@ -196,7 +196,8 @@ static inline void pair_take_down(struct engine_pair *p)
     for (int i = 0; i < 2; i++) {
         struct ike_usage u;
         ike_usage(p->side[i].engine, &u);
-        if (u.sas + u.children + u.messages + u.timers + u.half_open + u.actions > 0 ||
+        if (u.sas + u.children + u.messages + u.timers + u.half_open + u.actions + u.fragments >
+                0 ||
             ike_counters(p->side[i].engine)->illegal_moves > 0)
             abort();
     }

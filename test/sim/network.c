@@ -144,14 +144,15 @@ static struct sim_datagram *make(struct sim *sim, struct bytes octets)
 void sim_send(struct sim_host *from, const struct ike_path *path, struct bytes datagram)
 {
     struct sim_datagram *d = make(from->sim, datagram);
+    bool any = ip_is_any(&path->local.ip); /* the socket chooses */
     SIM_CHECK(from->sim,
-              from->sim->hosts_move || from->uplink_count > 0 ||
+              any || from->sim->hosts_move || from->uplink_count > 0 ||
                   ip_equal(&path->local.ip, &from->ip),
               "%s sends from another's address", from->name);
     SIM_CHECK(from->sim, (path->port == IKE_PORT_500) == (path->local.port == 500),
               "%s: port and socket disagree", from->name);
     d->sender = from;
-    d->from = path->local;
+    d->from = (struct endpoint){any ? from->ip : path->local.ip, path->local.port};
     d->to = path->remote;
     d->marked = path->port == IKE_PORT_NATT;
     if (from->nat_ip.family) {

@@ -73,10 +73,25 @@ static void assert_same(struct conf *a, struct conf *b)
 static void commented_lines_are_the_defaults(void **state)
 {
     (void)state;
-    static const char *const examples[] = {
-        "passphrase-file", "key",     "identity", "psk",     "psk-file", "except",
-        "local",           "address", "networks", "methods", "run-dir",  "interface",
-        "remote-identity", "[client", "request",  "domains", "legacy",   "ah"};
+    static const char *const examples[] = {"passphrase-file",
+                                           "key",
+                                           "identity",
+                                           "psk",
+                                           "psk-file",
+                                           "except",
+                                           "local",
+                                           "address",
+                                           "networks",
+                                           "methods",
+                                           "run-dir",
+                                           "state-dir",
+                                           "interface",
+                                           "remote-identity",
+                                           "[client",
+                                           "request",
+                                           "domains",
+                                           "legacy",
+                                           "ah"};
     for (int gateway = 0; gateway < 2; gateway++) {
         char *text = conf_default_text(gateway), *open = strdup(text);
         const char *child = strstr(open, "#[child"), *next = child ? strstr(child, "\n[") : NULL;

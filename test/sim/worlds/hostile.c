@@ -76,11 +76,13 @@ static void flood(struct world *w)
     if (!d || d->len > sizeof(buffer))
         return;
     memcpy(buffer, d->octets, d->len);
+    const struct endpoint sender = d->from, to = d->to;
+    const size_t len = d->len; /* what is thrown may push out what was seen */
     for (unsigned i = 0, n = 1 + dice(w, 12); i < n; i++) {
-        struct endpoint from = chance(w, 70) ? anyone(w) : d->from;
+        struct endpoint from = chance(w, 70) ? anyone(w) : sender;
         for (int k = 0; k < 8; k++)
             buffer[k] = (uint8_t)dice(w, 256);
-        throw(w, &from, &d->to, (struct bytes){buffer, d->len});
+        throw(w, &from, &to, (struct bytes){buffer, len});
     }
 }
 

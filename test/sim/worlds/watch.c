@@ -1,17 +1,22 @@
 /* What a host sends must follow the rules of message IDs, looked at from outside (RFC 7296 2.2,
  * 2.3): per SA and direction the IDs of requests, and those of responses, go up by one; under one
  * ID there is one message, octet by octet; and no nonce of the cipher comes twice (RFC 5282 3.1).
+ * A message may be cut into fragments, and cut again into more and smaller ones (RFC 7383 2.5.1).
  */
 #include "worlds.h"
 
 #include "wire/wire.h"
+
+enum { FRAGMENTS = 64, BODY = 32 };
 
 struct line { /* requests, or responses, of one end of one SA */
     uint64_t spi_i, spi_r;
     uint8_t kind;
     bool begun;
     uint32_t id;
-    uint64_t hash, iv;
+    uint16_t total;               /* fragments; 0 = whole */
+    uint64_t hash[FRAGMENTS + 1]; /* by fragment number; 0 = not seen */
+    uint64_t iv;
 };
 struct watch {
     struct line *at;
@@ -56,18 +61,53 @@ static uint64_t hash(const struct sim_datagram *d)
 }
 
 /* The explicit part of an AEAD's nonce is a counter of ours; of CBC it is random. */
-static void nonce(struct world *w, const struct sim_datagram *d, const struct wire_header *h)
+static void nonce(struct world *w, const struct sim_datagram *d, const struct wire_header *h,
+                  size_t at)
 {
-    enum { AT = 32 };
-    if (w->dice_of_suites == 0 || d->len < AT + 8)
+    if (w->dice_of_suites == 0 || d->len < at + 8)
         return;
-    struct reader r = reader_of(d->octets + AT, 8);
+    struct reader r = reader_of(d->octets + at, 8);
     uint64_t iv = reader_u64(&r);
     struct line *l = line(w->watch, h, h->flags & FLAG_INITIATOR);
     SIM_CHECK(w->sim, !l->begun || iv > l->iv, "%s uses a nonce again, or one from before",
               d->sender->name);
     l->begun = true;
     l->iv = iv;
+}
+
+/* Which part of a message this is: number 0 of 0 is a whole one. */
+struct part {
+    uint16_t number, total;
+    size_t iv_at;
+};
+static struct part part_of(struct world *w, const struct sim_datagram *d,
+                           const struct wire_header *h)
+{
+    if (h->next_payload == PAYLOAD_SK)
+        return (struct part){0, 0, BODY};
+    struct reader r = reader_of(d->octets, d->len);
+    reader_skip(&r, BODY);
+    struct part part = {.iv_at = BODY + 4};
+    part.number = reader_u16(&r);
+    part.total = reader_u16(&r);
+    SIM_CHECK(w->sim, part.number >= 1 && part.number <= part.total && part.total <= FRAGMENTS,
+              "%s sends fragment %u of %u", d->sender->name, part.number, part.total);
+    return part;
+}
+
+/* Has this very part gone out before? */
+static bool again(struct world *w, struct line *l, const struct sim_datagram *d,
+                  const struct wire_header *h, const struct part *part)
+{
+    if (!l->begun || h->message_id != l->id)
+        return false;
+    SIM_CHECK(w->sim, part->total >= l->total, "%s cuts a message into larger pieces than before",
+              d->sender->name);
+    if (part->total > l->total || l->hash[part->number] == 0)
+        return false;
+    SIM_CHECK(w->sim, hash(d) == l->hash[part->number], "%s sends two messages under ID %u",
+              d->sender->name, l->id);
+    return true;
 }
 
 void watch_sent(struct world *w, const struct sim_datagram *d)
@@ -77,20 +117,22 @@ void watch_sent(struct world *w, const struct sim_datagram *d)
         return;
     SIM_CHECK(w->sim, wire_header_read((struct bytes){d->octets, d->len}, &h) == 0,
               "%s sends what is no IKE", d->sender->name);
-    if (h.exchange == EXCHANGE_IKE_SA_INIT || h.next_payload != PAYLOAD_SK)
+    if (h.exchange == EXCHANGE_IKE_SA_INIT ||
+        (h.next_payload != PAYLOAD_SK && h.next_payload != PAYLOAD_SKF))
         return;
+    struct part part = part_of(w, d, &h);
     struct line *l = line(w->watch, &h, (h.flags & (FLAG_INITIATOR | FLAG_RESPONSE)) | 1);
-    uint64_t now = hash(d);
-    if (l->begun && h.message_id == l->id) {
-        SIM_CHECK(w->sim, now == l->hash, "%s sends two messages under ID %u", d->sender->name,
-                  l->id);
+    if (again(w, l, d, &h, &part))
         return;
-    }
-    uint32_t next = l->begun ? l->id + 1 : h.message_id;
+    bool same = l->begun && h.message_id == l->id;
+    uint32_t next = l->begun ? l->id + !same : h.message_id;
     SIM_CHECK(w->sim, h.message_id == next && (l->begun || next <= 1),
               "%s sends message ID %u after %u", d->sender->name, h.message_id, l->id);
+    if (!same || part.total > l->total)
+        memset(l->hash, 0, sizeof(l->hash));
     l->begun = true;
     l->id = h.message_id;
-    l->hash = now;
-    nonce(w, d, &h);
+    l->total = part.total;
+    l->hash[part.number] = hash(d);
+    nonce(w, d, &h, part.iv_at);
 }

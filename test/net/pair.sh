@@ -190,7 +190,7 @@ part_ah()
         fi
         sniff_stop ah
         is "AH, $outside: nothing beside it" \
-            "$(sniff_count ah "not (udp port 500 or ip proto 51 or ip6 proto 51 or $LAB_LINK_TALK)")" 0
+            "$(sniff_count ah "not (udp port 500 or $LAB_IKE or ip proto 51 or ip6 proto 51 or $LAB_LINK_TALK)")" 0
     done
     nat nat
     configure psk 198.51.100.1 ah=sha256

@@ -63,7 +63,7 @@ start_shrike()
     new_pair ''
     shrike_conf "$to" gateway id=server.example.org listen=192.0.2.2 pool=10.64.0.0/12 \
         routes=10.20.0.0/24 ike=$IKE esp=$ESP level=warn "${auth[@]}"
-    on "$to" sed -i -e 's/^\[auth\]/&\nunique = no/' -e "s/^\[gateway\]/&\nmax-tunnels = $((TUNNELS + 1000))\nhandshakes = none/" \
+    on "$to" sed -i -e 's/^\[auth\]/&\nunique = no\ntunnels-per-client = none/' -e "s/^\[gateway\]/&\nmax-tunnels = $((TUNNELS + 1000))\nhandshakes = none/" \
         /etc/shrike/shrike.conf
     shrike_start "$to" || return
     pids=${SPAWN_PID[$to]}

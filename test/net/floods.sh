@@ -132,7 +132,8 @@ if [ -n "$six" ]; then
 else
     skip 'strongSwan under floods' "no root 'six': run test/net/roots.sh"
 fi
-flood forged 0 512
+# What ike can look at; at full rate (FLOOD_RATE=0) its socket overflows, and who comes in is chance.
+flood forged "${FLOOD_RATE:-80000}" 512
 cookies=$(counter cookies_asked)
 [ "$cookies" -gt 1000 ] && pass "cookies were asked for ($cookies)" || fail 'cookies were asked for' "$cookies"
 flood bots 3000 3072 # up to a thousand half-open SAs

@@ -228,6 +228,8 @@ void tunnel_limit_others(struct ike_engine *e, struct tunnel *t)
 {
     struct tunnel *oldest = NULL;
     uint32_t count = 1;
+    if (e->conf->per_identity == 0)
+        return; /* and do not walk what may be thousands */
     for (struct tunnel *at = map_get(&e->identities, t->identity_key); at; at = at->same_next) {
         if (at == t || !at->established || !same_peer(at, t))
             continue;
@@ -235,7 +237,7 @@ void tunnel_limit_others(struct ike_engine *e, struct tunnel *t)
         if (!oldest || at->established_at < oldest->established_at)
             oldest = at;
     }
-    if (oldest && e->conf->per_identity > 0 && count > e->conf->per_identity)
+    if (oldest && count > e->conf->per_identity)
         tunnel_close(e, oldest, ERR_LIMIT, 0,
                      "the same identity has connected once more than `tunnels-per-client` allows, "
                      "so its oldest connection was closed");

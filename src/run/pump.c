@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ESP_WAIT_MS = 50, SEND_WAIT_MS = 1000 };
+/* A peer repeats a request after half a second at the earliest. */
+enum { ESP_WAIT_MS = 400, SEND_WAIT_MS = 1000 };
 
 /* Four zero octets tell IKE from ESP on the port they share, RFC 3948 section 2.2. */
 static const uint8_t non_esp_marker[4];

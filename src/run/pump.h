@@ -2,7 +2,7 @@
  *
  * SEND to the UDP sockets; ESP_ADD, ESP_DEL and ESP_MOVE to esp; ASK to keys; NET_UP, NET_DOWN and
  * EVENT to the monitor. After an ESP_ADD every datagram is held back until esp has confirmed the
- * SA (at most 50 ms), because the peer may send its first packet as soon as it has our answer, and
+ * SA (at most 400 ms), because the peer may send its first packet as soon as it has our answer, and
  * nobody repeats a lost one. The caller feeds the engine a batch, calls pump_drain() after each
  * call into it, and pump_settle() after the batch: so a batch of handshakes waits once, and each
  * neighbour is woken once.

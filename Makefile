@@ -106,6 +106,13 @@ $(B)/shrike-plane: $(PLANE_OBJECTS) $(call archives,esp net crypto base)
 	@echo "  LD $@"
 	$(Q)$(CC) $(SANFLAGS) $(LINKHARD) $(filter %.o,$^) -Wl,--start-group $(call archives,esp net crypto base) -Wl,--end-group $(LIBS) -o $@
 
+# What its code costs a packet, for callgrind (doc/performance.md).
+.PHONY: path
+path: $(B)/shrike-path
+$(B)/shrike-path: $(B)/test/bench/path.o $(call archives,esp crypto base)
+	@echo "  LD $@"
+	$(Q)$(CC) $(SANFLAGS) $(LINKHARD) $< -Wl,--start-group $(call archives,esp crypto base) -Wl,--end-group $(LIBS) -o $@
+
 test: $(UNIT_TESTS)
 	@test/run-unit $(UNIT_TESTS)
 

@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #define MUST_USE               __attribute__((warn_unused_result))
+#define ALWAYS_INLINE          static inline __attribute__((always_inline))
 #define PRINTF_LIKE(at, first) __attribute__((format(printf, at, first)))
 #define ARRAY_LEN(array)       (sizeof(array) / sizeof((array)[0]))
 

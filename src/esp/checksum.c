@@ -16,8 +16,6 @@ static inline uint64_t add_carry(uint64_t sum, uint64_t value)
     return sum + (sum < value);
 }
 
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-
 ALWAYS_INLINE uint64_t add_tail(uint64_t sum, uint8_t *to, const uint8_t *from, size_t len)
 {
     uint64_t word;

@@ -123,8 +123,8 @@ uint8_t *seal_place(struct esp_out *out, const struct sa *sa, uint32_t len, time
     return out->buffer + out->used + sa->head_len;
 }
 
-static void add_to_run(struct esp_out *out, const struct out_to *to, uint32_t len,
-                       uint32_t inner_len)
+ALWAYS_INLINE void add_to_run(struct esp_out *out, const struct out_to *to, uint32_t len,
+                              uint32_t inner_len)
 {
     struct run *run = out->run_count > 0 ? &out->runs[out->run_count - 1] : NULL;
     if (!run || run->closed || run->path != to->path || run->sa != to->sa || run->tos != to->tos ||
@@ -139,11 +139,16 @@ static void add_to_run(struct esp_out *out, const struct out_to *to, uint32_t le
     run->count++;
 }
 
-void seal_add(struct esp_out *out, const struct out_to *to, uint32_t whole, uint32_t len)
+ALWAYS_INLINE void add(struct esp_out *out, const struct out_to *to, uint32_t whole, uint32_t len)
 {
     add_to_run(out, to, whole, len);
     out->ops_count++;
     out->used += whole;
+}
+
+void seal_add(struct esp_out *out, const struct out_to *to, uint32_t whole, uint32_t len)
+{
+    add(out, to, whole, len);
 }
 
 void seal_take(struct esp_out *out, const struct out_to *to, uint64_t sequence, uint32_t len)
@@ -180,7 +185,7 @@ void seal_take(struct esp_out *out, const struct out_to *to, uint64_t sequence, 
         op->has_esn_high = true;
         op->esn_high = (uint32_t)(sequence >> 32);
     }
-    seal_add(out, to, sa->head_len + text_len + sa->icv_len, len);
+    add(out, to, sa->head_len + text_len + sa->icv_len, len);
 }
 
 /* ---- sending -------------------------------------------------------------------------------- */

@@ -340,6 +340,7 @@ bool roam_pause(struct ike_engine *e, struct sa *sa, time_us *pause);
 /* When nothing will come of it any more; `usual` without a search. */
 time_us roam_end(const struct ike_engine *e, const struct sa *sa, time_us usual);
 void roam_answered(struct ike_engine *e, struct sa *sa, const struct ike_path *path);
+void roam_heard(struct ike_engine *e, struct sa *sa, const struct ike_path *at);
 void roam_updated(struct ike_engine *e, struct sa *sa, const struct input *in);
 void roam_tried(struct ike_engine *e, struct sa *sa, const struct ike_path *path);
 time_us roam_at(const struct sa *sa);

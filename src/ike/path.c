@@ -142,6 +142,7 @@ void path_heard(struct ike_engine *e, struct sa *sa, const struct input *in)
     if (sa->tunnel && sa->tunnel->initiator && sa->tunnel->sa == sa) {
         if (in->header.flags & FLAG_RESPONSE)
             roam_answered(e, sa, &in->path);
+        roam_heard(e, sa, &in->path);
         return;
     }
     if (!may_follow(sa) || sa->tunnel->mobike || sa->path.port != in->path.port ||

@@ -104,14 +104,19 @@ void roam_update(struct ike_engine *e, struct sa *sa)
     task_first(e, sa, (struct task){.kind = TASK_UPDATE});
 }
 
-/* There may be a NAT on a path that we do not know yet. */
+/* There may be a NAT on a path that we do not know yet; a gateway that cannot be told goes on as
+ * before. */
 static void adopt(struct ike_engine *e, struct sa *sa, const struct ike_path *path)
 {
     char own[ADDR_TEXT];
     sa->path = *path;
-    sa->udp = sa->nat_peer_aware && path->port == IKE_PORT_NATT && child_protocol(e) != PROTOCOL_AH;
-    keepalive_reset(sa->tunnel->roam);
-    sa->tunnel->roam->trial_again = 0;
+    if (sa->tunnel->mobike)
+        sa->udp =
+            sa->nat_peer_aware && path->port == IKE_PORT_NATT && child_protocol(e) != PROTOCOL_AH;
+    if (sa->tunnel->roam) {
+        keepalive_reset(sa->tunnel->roam);
+        sa->tunnel->roam->trial_again = 0;
+    }
     queue_move(e, sa);
     queue_event(e, IKE_EVENT_MOVED, sa->tunnel, &sa->path, 0,
                 explain(e, "our side goes over %s now", ip_print(&path->local.ip, own)));
@@ -341,6 +346,22 @@ static void refused(struct ike_engine *e, struct sa *sa)
                 "the gateway does not accept our new address");
     if (at + 1 < count)
         adopt(e, sa, &all[at + 1]);
+}
+
+/* The gateway's new and authentic message reached us at another address than the one that we send
+ * from. When that one is not known to be ours any more, what we send goes nowhere: the new one
+ * takes its place. Else an address on which somebody chose to hand us a message changes nothing. */
+void roam_heard(struct ike_engine *e, struct sa *sa, const struct ike_path *at)
+{
+    struct ike_path here = sa->path;
+    if (sa->state != IKE_STATE_ESTABLISHED || at->port != here.port ||
+        at->local.ip.family != here.remote.ip.family || ip_equal(&at->local.ip, &here.local.ip) ||
+        own_of(e, &here))
+        return;
+    here.local = at->local;
+    here.interface = at->interface;
+    adopt(e, sa, &here);
+    e->woken = sa; /* an update may have to be sent */
 }
 
 void roam_updated(struct ike_engine *e, struct sa *sa, const struct input *in)

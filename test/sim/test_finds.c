@@ -136,10 +136,91 @@ static void test_move_during_rekey(void **state)
     pair_end(&p);
 }
 
+/* The client has another address and no MOBIKE; the gateway does not know. Somebody on the way
+ * brings it what the gateway sends to the old one. */
+static struct ip gone, there;
+
+static enum sim_fate relay(struct sim *sim, struct sim_datagram *d)
+{
+    if (d->sender == sim->hosts[0])
+        return ip_equal(&d->from.ip, &gone) ? SIM_DROP : SIM_PASS;
+    if (ip_equal(&d->to.ip, &gone)) {
+        struct endpoint to = {there, d->to.port};
+        sim->filter = NULL;
+        sim_inject(sim, &d->from, &to, (struct bytes){d->octets, d->len});
+        sim->filter = relay;
+    }
+    return SIM_PASS;
+}
+
+static void tell_client(struct pair *p, const struct ip *ip)
+{
+    struct ike_command command = {.kind = IKE_ADDRESSES};
+    command.addresses.local_count = 1;
+    command.addresses.local[0].at = (struct endpoint){*ip, 4500};
+    assert_int_equal(ike_command(p->client->engine, p->sim->now, &command, NULL), 0);
+    sim_drain(p->client);
+}
+
+static void pair_moved(struct pair *p)
+{
+    *p = pair_make();
+    p->client->conf.roam = false;
+    p->client->conf.encap = CONF_ENCAP_UDP; /* so the gateway follows, RFC 7296 2.23 */
+    p->sim->hosts_move = true;
+    gone = p->client->ip;
+    assert_true(ip_parse("192.0.2.77", &there));
+    pair_up(p);
+    p->client->ip = there;
+    p->sim->filter = relay;
+}
+
+static void test_heard_elsewhere(void **state)
+{
+    (void)state;
+    struct pair p;
+    struct sim_view view;
+    pair_moved(&p);
+    tell_client(&p, &there);
+    assert_int_equal(p.client->esp_moves, 0); /* it cannot tell its gateway */
+    assert_int_equal(sim_command(p.gateway, IKE_CHECK, 0), 0);
+    sim_run(p.sim, 2 * TIME_SECOND);
+    assert_int_equal(p.client->esp_moves, 1);
+    assert_true(ip_equal(&p.client->esp_path.local.ip, &there));
+    assert_true(ip_equal(&p.gateway->esp_path.remote.ip, &there));
+    assert_int_equal(sim_command(p.gateway, IKE_REKEY_IKE, 0), 0);
+    sim_run(p.sim, 2 * TIME_SECOND);
+    sim_view(p.client, &view);
+    assert_true(ip_equal(&view.last.path.local.ip, &there));
+    assert_int_equal(sim_command(p.client, IKE_REKEY_CHILD, 0), 0);
+    sim_run(p.sim, 2 * TIME_SECOND);
+    assert_int_equal(sim_events(p.client, IKE_EVENT_REKEYED_CHILD), 1);
+    sim_check_pair(p.sim, p.client, p.gateway);
+    pair_end(&p);
+}
+
+/* As long as its address is its own, nobody chooses another one for it. */
+static void test_heard_elsewhere_and_here(void **state)
+{
+    (void)state;
+    struct pair p;
+    pair_moved(&p);
+    tell_client(&p, &gone);
+    assert_int_equal(sim_command(p.gateway, IKE_CHECK, 0), 0);
+    sim_run(p.sim, 2 * TIME_SECOND);
+    assert_int_equal(p.client->esp_moves, 0);
+    p.client->ip = gone;
+    p.sim->filter = NULL;
+    pair_end(&p);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rekey_before_answer), cmocka_unit_test(test_delete_before_answer),
-        cmocka_unit_test(test_error_at_the_end), cmocka_unit_test(test_move_during_rekey)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rekey_before_answer),
+                                       cmocka_unit_test(test_delete_before_answer),
+                                       cmocka_unit_test(test_error_at_the_end),
+                                       cmocka_unit_test(test_move_during_rekey),
+                                       cmocka_unit_test(test_heard_elsewhere),
+                                       cmocka_unit_test(test_heard_elsewhere_and_here)};
     return cmocka_run_group_tests(tests, pair_group_start, pair_group_end);
 }

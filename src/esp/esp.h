@@ -10,6 +10,7 @@
  * UDP_SEGMENT; joins what was received into super-packets for one TUN write. Inner MSS clamp,
  * packet-too-big answers, ECN and DSCP. seal/open one batch at a time through crypto/aead. ah: the
  * same for AH (RFC 4302), whose packets come and go with their outer header, which the ICV covers.
+ * transport: packets of two hosts, that travel without their IP header.
  *
  * Threads: esp_add/esp_remove/esp_move/esp_tick/esp_walk are called by one control thread. Each
  * worker has an out side (TUN -> UDP) and an in side (UDP -> TUN), each called by one thread. An
@@ -34,6 +35,7 @@ enum { ESP_SELECTORS = 16, ESP_KEYMAT_MAX = 128, ESP_WINDOW_MAX = 8192 };
     X(drop_out_no_sa, "no SA for this destination")                                                \
     X(drop_out_malformed, "inner packet from TUN is malformed")                                    \
     X(drop_out_too_big, "does not fit; packet-too-big was answered")                               \
+    X(drop_out_transport, "transport mode: a fragment, or a header with options")                  \
     X(drop_out_sequence, "sequence numbers of the SA are used up")                                 \
     X(drop_out_send, "the UDP socket refused")                                                     \
     X(drop_out_full, "the UDP socket was full")                                                    \
@@ -49,7 +51,7 @@ enum { ESP_SELECTORS = 16, ESP_KEYMAT_MAX = 128, ESP_WINDOW_MAX = 8192 };
     X(drop_in_malformed, "inner packet malformed")                                                 \
     X(drop_in_source, "inner source does not belong to the SA")                                    \
     X(drop_in_destination, "inner destination does not belong to the SA")                          \
-    X(drop_in_next_header, "neither IPv4 nor IPv6 inside")                                         \
+    X(drop_in_next_header, "neither IPv4 nor IPv6 inside; transport mode: an extension header")    \
     X(drop_in_ecn, "ECN: congestion mark on a packet that cannot carry it (RFC 6040)")             \
     X(drop_in_tun, "TUN refused the write")                                                        \
     X(in_keepalive, "NAT keepalives received")
@@ -69,6 +71,7 @@ struct esp_sa_config {
     bool esn;
     bool udp;        /* UDP-encapsulated (RFC 3948), else plain ESP */
     bool ah;         /* RFC 4302: encr is 0, the key is that of integ, and udp is not looked at */
+    bool transport;  /* between two hosts, whose addresses all selectors name */
     bool out_waits;  /* responder: use outbound only after the peer was heard on it, or
                         nothing else is left */
     uint16_t window; /* replay window in packets, 0 = no replay check */
@@ -76,7 +79,9 @@ struct esp_sa_config {
     uint8_t keymat_in[ESP_KEYMAT_MAX],
         keymat_out[ESP_KEYMAT_MAX]; /* cipher key | salt | integrity key */
     struct endpoint local, remote;  /* outer */
-    uint32_t interface;             /* to leave by; 0 = by route */
+    /* Transport mode through NAT: what the two addresses are to the peer; family 0 = the same. */
+    struct ip seen_local, seen_remote;
+    uint32_t interface; /* to leave by; 0 = by route */
     uint8_t local_count, remote_count;
     struct selector local_ts[ESP_SELECTORS], remote_ts[ESP_SELECTORS];
     uint64_t soft_bytes, hard_bytes, soft_packets, hard_packets; /* 0 = none */

@@ -33,9 +33,9 @@ static void read_ports(struct inner *in)
     switch (in->protocol) {
     case PROTO_TCP:
     case PROTO_UDP:
-    case 33:  /* DCCP */
+    case PROTO_DCCP:
     case 132: /* SCTP */
-    case 136: /* UDP-Lite */
+    case PROTO_UDP_LITE:
         if (left < 4)
             return;
         in->source_port = be16(at);

@@ -92,8 +92,10 @@ struct sa {
     uint8_t iv_len, icv_len, align; /* align: unit of padding, at least 4 */
     uint8_t head_len; /* octets of ours before the inner packet; with AH over IPv4 the outer header
                          too */
-    bool esn, aead, iv_counts, ah;
-    uint32_t size; /* of the whole block */
+    bool esn, aead, iv_counts, ah, transport;
+    bool rare;               /* ah or transport: one branch for all others */
+    uint16_t checksum_shift; /* transport.h */
+    uint32_t size;           /* of the whole block */
     uint64_t soft_bytes, hard_bytes, soft_packets, hard_packets;
 
     /* in side */

@@ -5,6 +5,7 @@
 
 #include "esp/ah.h"
 #include "esp/join.h"
+#include "esp/transport.h"
 
 enum { NAT_KEEPALIVE = 0xff, TRAILER = 2 };
 
@@ -21,6 +22,7 @@ struct esp_in {
     struct esp_counters *counters;
     struct aead_engine *engine;
     struct joiner joiner;
+    struct transport_room room;
     uint16_t worker, count;
     struct sa *last;   /* of the packet before: mostly the same again */
     struct sa *fit_sa; /* of the last packet that belonged to its SA, and that packet */
@@ -47,7 +49,8 @@ struct esp_in *esp_in_create(struct esp_plane *plane, uint16_t worker, bool uso,
     in->joiner.calls = *calls;
     in->joiner.counters = in->counters;
     in->engine = aead_engine_create();
-    if (!in->engine) {
+    in->room.octets = malloc(TRANSPORT_ROOM); /* untouched, and no memory, without such an SA */
+    if (!in->engine || !in->room.octets) {
         esp_in_free(in);
         return NULL;
     }
@@ -61,6 +64,7 @@ void esp_in_free(struct esp_in *in)
     side_asleep(in->side);
     if (in->engine)
         aead_engine_free(in->engine);
+    free(in->room.octets);
     free(in);
 }
 
@@ -298,6 +302,43 @@ static bool belongs(struct esp_in *in, struct sa *sa, const struct inner *inner)
     return true;
 }
 
+/* Transport mode: gets its IP header back, and must then be a plain packet. False: counted. */
+static bool restore(struct esp_in *in, const struct arrival *arrival, const uint8_t *payload,
+                    uint32_t len, uint8_t next, struct inner *inner)
+{
+    if (!transport_has_room(&in->room, len)) {
+        join_flush(&in->joiner);
+        in->room.used = 0;
+        in->fit_sa = NULL; /* its packet was there */
+    }
+    uint8_t *packet =
+        transport_restore(&in->room, arrival->sa, arrival->from->tos, payload, &len, next);
+    if (!packet || !inner_parse(packet, len, inner)) {
+        note(&in->counters->drop_in_malformed, 1);
+        return false;
+    }
+    if (!inner->plain)
+        note(&in->counters->drop_in_next_header, 1);
+    return inner->plain;
+}
+
+/* The packet inside, as it is to be delivered. False: counted. */
+static bool read_inner(struct esp_in *in, const struct arrival *arrival, uint8_t *packet,
+                       uint32_t len, uint8_t next, struct inner *inner)
+{
+    if (arrival->sa->transport)
+        return restore(in, arrival, packet, len, next, inner);
+    if (next != PROTO_IPIP && next != PROTO_IPV6) {
+        note(&in->counters->drop_in_next_header, 1);
+        return false;
+    }
+    if (!inner_parse(packet, len, inner) || inner->family != (next == PROTO_IPIP ? 4 : 6)) {
+        note(&in->counters->drop_in_malformed, 1);
+        return false;
+    }
+    return true;
+}
+
 static void deliver_inner(struct esp_in *in, const struct arrival *arrival, uint8_t *packet,
                           uint32_t len, uint8_t next)
 {
@@ -307,15 +348,7 @@ static void deliver_inner(struct esp_in *in, const struct arrival *arrival, uint
         note(&in->counters->drop_in_dummy, 1);
         return;
     }
-    if (next != PROTO_IPIP && next != PROTO_IPV6) {
-        note(&in->counters->drop_in_next_header, 1);
-        return;
-    }
-    if (!inner_parse(packet, len, &inner) || inner.family != (next == PROTO_IPIP ? 4 : 6)) {
-        note(&in->counters->drop_in_malformed, 1);
-        return;
-    }
-    if (!belongs(in, sa, &inner))
+    if (!read_inner(in, arrival, packet, len, next, &inner) || !belongs(in, sa, &inner))
         return;
     if (!inner_take_ecn(&inner, arrival->from->tos)) {
         note(&in->counters->drop_in_ecn, 1);
@@ -381,4 +414,5 @@ void esp_in_receive(struct esp_in *in, struct esp_datagrams *datagrams, size_t c
     }
     open_batch(in);
     join_flush(&in->joiner);
+    in->room.used = 0;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "esp/ah.h"
+#include "esp/transport.h"
 
 enum { OLD_GENERATION_LINGERS = 10 * 1000 * 1000, MTU_RETRY = 600 * 1000 * 1000 };
 
@@ -248,7 +249,8 @@ int esp_move(struct esp_plane *plane, uint64_t tunnel, const struct endpoint *lo
     for (struct sa *sa = plane->all; sa; sa = sa->next) {
         if (sa->tunnel != tunnel)
             continue;
-        if (sa->ah && !ah_may_move(sa, local, remote)) {
+        if ((sa->ah && !ah_may_move(sa, local, remote)) ||
+            (sa->transport && !transport_may_move(sa, local, remote))) {
             sa_raise(sa, SA_DEAD | SA_SAY_HARD);
             continue;
         }

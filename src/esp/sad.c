@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "esp/ah.h"
+#include "esp/transport.h"
 
 enum { ALIGN = 64, PATH_MTU_USUAL = 1500, GCM_OVERHEAD4 = 62, IP4_AND_UDP = 28, IP6_AND_UDP = 48 };
 
@@ -170,7 +171,8 @@ static int check(const struct esp_sa_config *config, const struct encr_alg *encr
         config->spi_in < 256 || config->spi_out < 256 || config->window > ESP_WINDOW_MAX ||
         (config->remote.ip.family != 4 && config->remote.ip.family != 6) ||
         !selectors_sane(config->local_ts, config->local_count) ||
-        !selectors_sane(config->remote_ts, config->remote_count))
+        !selectors_sane(config->remote_ts, config->remote_count) ||
+        (config->transport && !transport_sane(config)))
         return ERR_ARGUMENT;
     return 0;
 }
@@ -251,6 +253,9 @@ int sad_create(struct esp_plane *plane, const struct esp_sa_config *config, stru
     sa->iv_len = (uint8_t)aead_iv_len(in);
     sa->icv_len = (uint8_t)aead_icv_len(in);
     sa->ah = config->ah;
+    sa->transport = config->transport;
+    sa->rare = sa->ah || sa->transport;
+    sa->checksum_shift = config->transport ? transport_shift(config) : 0;
     sa->head_len = sa->ah ? ah_head_len(config->remote.ip.family, sa->icv_len)
                           : (uint8_t)(ESP_HEADER + sa->iv_len);
     sa->align = aead_block(in) < 4 ? 4 : (uint8_t)aead_block(in);

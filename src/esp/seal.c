@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "esp/ah.h"
+#include "esp/transport.h"
 
 /* ---- IVs ------------------------------------------------------------------------------------ */
 
@@ -154,9 +155,14 @@ void seal_add(struct esp_out *out, const struct out_to *to, uint32_t whole, uint
 void seal_take(struct esp_out *out, const struct out_to *to, uint64_t sequence, uint32_t len)
 {
     const struct sa *sa = to->sa;
-    if (sa->ah) {
-        ah_take(out, to, sequence, len);
-        return;
+    struct out_to bare;
+    if (sa->rare) {
+        if (sa->transport)
+            to = transport_strip(out, to, &bare, &len);
+        if (sa->ah) {
+            ah_take(out, to, sequence, len);
+            return;
+        }
     }
     uint8_t *packet = out->buffer + out->used;
     uint8_t *text = packet + sa->head_len;

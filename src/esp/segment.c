@@ -6,7 +6,7 @@
 
 #include "esp/checksum.h"
 #include "esp/frame.h"
-#include "esp/seal.h"
+#include "esp/transport.h"
 
 enum { IP4_OFFSET = 0x1fff, IP4_MORE = 0x2000 };
 
@@ -178,7 +178,7 @@ static void send_whole(struct esp_out *out, const struct out_to *to, const struc
         return;
     }
     if (inner->len > mtu) {
-        if (inner_dont_fragment(inner) || inner->head != IP4_HEADER)
+        if (inner_dont_fragment(inner) || inner->head != IP4_HEADER || to->sa->transport)
             toobig_answer(out, inner, mtu, now);
         else
             cut_fragments(out, to, inner, mtu, now);
@@ -205,6 +205,10 @@ void esp_out_packet(struct esp_out *out, uint8_t *octets, size_t len, time_us no
     struct sa *sa = spd_find(out->plane, &cut.inner);
     if (!sa) {
         note(&out->counters->drop_out_no_sa, 1);
+        return;
+    }
+    if (sa->transport && !transport_carries(&cut.inner)) {
+        note(&out->counters->drop_out_transport, 1);
         return;
     }
     uint16_t mtu = atomic_load_explicit(&sa->out_mtu, memory_order_relaxed);

@@ -337,8 +337,10 @@ static void answer_request(struct ike_engine *e, struct sa *sa, const struct wir
     }
     sa_disarm(e, &sa->timer_out);
     window_answer(e, sa, m, &sa->path);
-    if (c)
+    if (c) {
         tunnel_up(e, sa->tunnel, c);
+        reauth_stands(e, sa->tunnel);
+    }
     established(e, sa);
     tunnel_limit_others(e, sa->tunnel);
 }

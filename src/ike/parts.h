@@ -432,6 +432,9 @@ void reauth_heed(struct ike_engine *e, struct tunnel *t, const struct wire_chain
 /* The peer will not rekey: as soon as may be. */
 void reauth_instead(struct ike_engine *e, struct tunnel *t);
 void reauth_due(struct ike_engine *e, struct tunnel *t);
+/* At a gateway: `next` stands beside the tunnel whose place it takes; the client will close that.
+ */
+void reauth_stands(struct ike_engine *e, const struct tunnel *next);
 /* `next` ends before it has taken over. */
 void reauth_failed(struct ike_engine *e, const struct tunnel *next, const char *why);
 /* The tunnel that was to be renewed gets this IKE SA; *old is the one it had, with its children,

@@ -79,13 +79,21 @@ void reauth_due(struct ike_engine *e, struct tunnel *t)
         log_warn("ike: no new IKE SA to authenticate anew: %s", err_sentence(err));
 }
 
+void reauth_stands(struct ike_engine *e, const struct tunnel *next)
+{
+    struct tunnel *t = next->renews ? map_get(&e->tunnels, next->renews) : NULL;
+    if (t)
+        t->renewing = true;
+}
+
 void reauth_failed(struct ike_engine *e, const struct tunnel *next, const char *why)
 {
-    struct tunnel *t = next->initiator && next->renews ? map_get(&e->tunnels, next->renews) : NULL;
+    struct tunnel *t = next->renews ? map_get(&e->tunnels, next->renews) : NULL;
     if (!t)
         return;
     t->renewing = false;
-    log_warn("ike: authenticating anew failed, the present IKE SA goes on: %s", why ? why : "");
+    if (next->initiator)
+        log_warn("ike: authenticating anew failed, the present IKE SA goes on: %s", why ? why : "");
 }
 
 static bool same_identity(const struct tunnel *a, const struct tunnel *b)

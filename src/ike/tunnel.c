@@ -132,10 +132,12 @@ void tunnel_forget(struct ike_engine *e, struct tunnel *t)
     slab_give(&e->tunnel_slab, t);
 }
 
-static void children_down(struct ike_engine *e, struct sa *sa)
+/* With another one in its place, what the peer sent on this one just before is still welcome. */
+static void children_down(struct ike_engine *e, const struct tunnel *t)
 {
-    while (sa->children)
-        child_remove(e, sa->children, false, 0);
+    bool linger = t->renewing && !t->initiator;
+    while (t->sa->children)
+        child_remove(e, t->sa->children, linger, 0);
 }
 
 void tunnel_end(struct ike_engine *e, struct tunnel *t, uint32_t event, int err, uint16_t notify,
@@ -143,7 +145,7 @@ void tunnel_end(struct ike_engine *e, struct tunnel *t, uint32_t event, int err,
 {
     struct sa *sa = t->sa;
     if (sa)
-        children_down(e, sa);
+        children_down(e, t);
     if (t->net_up)
         queue_net(e, IKE_NET_DOWN, t, NULL);
     if (t->admitted)
@@ -231,8 +233,8 @@ void tunnel_limit_others(struct ike_engine *e, struct tunnel *t)
     if (e->conf->per_identity == 0)
         return; /* and do not walk what may be thousands */
     for (struct tunnel *at = map_get(&e->identities, t->identity_key); at; at = at->same_next) {
-        if (at == t || !at->established || !same_peer(at, t))
-            continue;
+        if (at == t || at->id == t->renews || !at->established || !same_peer(at, t))
+            continue; /* that one is about to be closed by its client */
         count++;
         if (!oldest || at->established_at < oldest->established_at)
             oldest = at;

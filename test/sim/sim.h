@@ -62,6 +62,7 @@ struct sim_sa {
     bool gone;                  /* outbound ended */
     time_us until;              /* inbound ends; TIME_NEVER = not yet */
     time_us added, heard, told; /* of the random worlds */
+    uint64_t highest;           /* number of a packet that came in; the same */
 };
 
 struct sim_packet { /* of ESP */

@@ -72,6 +72,27 @@ static void test_reauth(void **state)
     end(&p);
 }
 
+/* Also what the client sent on the old SA just before its Delete, and came in after it; and one
+ * connection for each client is no hindrance. */
+static void test_reauth_loses_nothing(void **state)
+{
+    (void)state;
+    struct pair p = begin(100);
+    uint64_t tunnel = tunnel_of(p.client)->id;
+    struct ip ip4 = tunnel_of(p.client)->ip4;
+    p.gateway->conf.per_identity = 1;
+    p.sim->traffic = TIME_MILLISECOND;
+    sim_run(p.sim, 300 * TIME_SECOND);
+    p.sim->traffic = 0;
+    sim_run(p.sim, TIME_SECOND);
+    check_unbroken(&p, tunnel, &ip4);
+    assert_in_range(sim_events(p.client, IKE_EVENT_REKEYED_IKE), 3, 4);
+    assert_true(p.client->packets_sent > 290000);
+    assert_int_equal(p.gateway->packets_opened, p.client->packets_sent);
+    assert_int_equal(p.client->packets_opened, p.gateway->packets_sent);
+    end(&p);
+}
+
 /* AUTH_LIFETIME of the gateway, in a later request; it comes before our own wish. */
 static void send_lifetime(struct pair *p, uint32_t seconds)
 {
@@ -358,15 +379,11 @@ static void test_full_house(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reauth),
-        cmocka_unit_test(test_auth_lifetime),
-        cmocka_unit_test(test_auth_lifetime_at_first),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_half_lost),
-        cmocka_unit_test(test_twin),
-        cmocka_unit_test(test_meets_others),
-        cmocka_unit_test(test_full_house),
-        cmocka_unit_test(test_instead_of_rekey),
+        cmocka_unit_test(test_reauth),        cmocka_unit_test(test_reauth_loses_nothing),
+        cmocka_unit_test(test_auth_lifetime), cmocka_unit_test(test_auth_lifetime_at_first),
+        cmocka_unit_test(test_refused),       cmocka_unit_test(test_half_lost),
+        cmocka_unit_test(test_twin),          cmocka_unit_test(test_meets_others),
+        cmocka_unit_test(test_full_house),    cmocka_unit_test(test_instead_of_rekey),
     };
     return cmocka_run_group_tests(tests, pair_group_start, pair_group_end);
 }

@@ -22,10 +22,11 @@ static void dial_now(struct sim *sim, void *data)
     m->dialling = false;
     if (!m->host->engine || !m->wanted || m->host->tunnel != 0)
         return;
-    struct sim_host to = *m->gateway;
-    struct ike_command command = {.kind = IKE_INITIATE, .path = sim_path(m->host, &to, 500)};
+    struct ike_command command = {.kind = IKE_INITIATE, .path = sim_path(m->host, m->gateway, 500)};
     uint64_t tunnel = 0;
-    int err = ike_command(m->host->engine, sim->now, &command, &tunnel);
+    int err = ERR_ADDRESS;
+    if (place_route(m, member_of(m->gateway), m->dials++, &command.path))
+        err = ike_command(m->host->engine, sim->now, &command, &tunnel);
     m->host->tunnel = err == 0 ? tunnel : 0;
     tell(sim->world, "%s: dials%s", m->host->name, err == 0 ? "" : ", and cannot");
     sim_drain(m->host);
@@ -58,6 +59,10 @@ void on_event(struct sim_host *host, const struct ike_event *event)
         break;
     case IKE_EVENT_REKEYED_IKE:
         t->rekeyed_ike++;
+        t->renewed += event->text[0] != 0;
+        break;
+    case IKE_EVENT_MOVED:
+        t->roamed++;
         break;
     case IKE_EVENT_REKEYED_CHILD:
         t->rekeyed_child++;
@@ -67,7 +72,9 @@ void on_event(struct sim_host *host, const struct ike_event *event)
         break;
     }
     bool over = event->kind == IKE_EVENT_FAILED || event->kind == IKE_EVENT_DOWN;
-    SIM_CHECK(w->sim, !over || !w->strict, "%s: a tunnel ends: %s", host->name, event->text);
+    /* To a gateway, who authenticates anew is a second tunnel and the end of the first. */
+    SIM_CHECK(w->sim, !over || !w->strict || (w->reauths && !m->gateway), "%s: a tunnel ends: %s",
+              host->name, event->text);
     if (!m->gateway || !over || event->tunnel != host->tunnel)
         return;
     host->tunnel = 0;
@@ -84,6 +91,8 @@ static void start_now(struct sim *sim, void *data)
     if (chance(sim->world, 50))
         draw_again(sim->world, m);
     sim_start(m->host);
+    if (chance(sim->world, 50))
+        place_tell(sim->world, m);
     if (m->wanted)
         dial(sim->world, m, 0);
 }
@@ -93,6 +102,7 @@ void crash(struct world *w, struct member *m)
     if (!m->host->engine)
         return;
     tell(w, "%s: is killed", m->host->name);
+    judge_counters(w, m->host);
     sim_stop(m->host);
     m->host->tunnel = 0;
     w->tally->crashes++;
@@ -140,6 +150,7 @@ static void report(struct world *w, struct member *m, uint32_t kind)
 {
     struct ike_fact fact = {.kind = kind};
     fact.spi_in = some_spi(w, m->host, &fact.tunnel);
+    fact.stray_len = kind == IKE_FACT_STRAYED ? (uint8_t)dice(w, IKE_STRAY_MAX + 1) : 0;
     tell(w, "%s: the data plane reports %u of SPI %08x", m->host->name, kind, fact.spi_in);
     ike_fact(m->host->engine, w->sim->now, &fact);
     sim_drain(m->host);
@@ -154,39 +165,6 @@ static void cut(struct world *w, struct member *m)
     c->from = chance(w, 50) ? m->host : far;
     c->to = c->from == far ? m->host : far;
     tell(w, "cut from %s to %s until %.1f", c->from->name, c->to->name, (double)c->until / 1e6);
-}
-
-/* As netlink would tell. */
-static void tell_addresses(struct world *w, struct sim_host *host)
-{
-    struct ike_command command = {.kind = IKE_ADDRESSES};
-    command.addresses.local_count = 1;
-    command.addresses.local[0].at = (struct endpoint){host->ip, 4500};
-    assert_int_equal(ike_command(host->engine, w->sim->now, &command, NULL), 0);
-    sim_drain(host);
-}
-
-static void move(struct world *w, struct member *m)
-{
-    if (m->nat && chance(w, 50)) {
-        m->nat = NULL; /* from behind a box into the open, or to another box */
-    } else if (w->nat_count > 0 && chance(w, 50)) {
-        m->nat = &w->nats[dice(w, (unsigned)w->nat_count)];
-    }
-    m->host->ip = draw_address(w);
-    w->tally->moves++;
-    char text[ADDR_TEXT];
-    tell(w, "%s: has moved to %s", m->host->name, ip_print(&m->host->ip, text));
-    if (m->host->engine && m->host->conf.initiator)
-        tell_addresses(w, m->host);
-}
-
-static bool is_taken(const struct world *w, const struct member *m)
-{
-    for (size_t i = 0; i < w->member_count; i++)
-        if (&w->members[i] != m && ip_equal(&w->members[i].host->ip, &m->host->ip))
-            return true;
-    return false;
 }
 
 static void crash_and_start(struct world *w, struct member *m)
@@ -249,17 +227,19 @@ void blow(struct world *w)
     case 11:
         command(w, m, IKE_DELETE);
         break;
-    case 12:
-        report(w, m, dice(w, 2) ? IKE_FACT_CHILD_SOFT : IKE_FACT_CHILD_HARD);
+    case 12: {
+        uint32_t facts[] = {IKE_FACT_CHILD_SOFT, IKE_FACT_CHILD_HARD, IKE_FACT_STRAYED};
+        report(w, m, facts[dice(w, ARRAY_LEN(facts))]);
         break;
+    }
     case 13:
         cut(w, m);
         break;
     case 14:
         if (m->gateway && chance(w, 70))
-            do
-                move(w, m);
-            while (is_taken(w, m));
+            place_move(w, m);
+        else
+            place_trouble(w, m);
         break;
     case 15:
         if (chance(w, 50))
@@ -274,6 +254,12 @@ void blow(struct world *w)
         break;
     case 18:
         weather(w);
+        break;
+    case 19:
+        if (w->besieged)
+            hostile_siege(w);
+        else
+            place_trouble(w, m);
         break;
     default:
         hostile_blow(w);

@@ -16,6 +16,14 @@ static struct sim_link weather(struct world *w)
     return link;
 }
 
+/* AH instead of ESP; there are no NAT boxes then. */
+static void propose_ah(struct world *w, struct sim_host *host)
+{
+    struct bytes bad;
+    const char *text = chance(w, 50) ? "sha256-x25519" : "sha256-sha384-x25519-ecp256";
+    assert_int_equal(suite_parse(text, PROTOCOL_AH, &host->conf.esp[0], &bad), 0);
+}
+
 static void proposals(struct world *w, struct sim_host *host)
 {
     static const char *const ike[] = {
@@ -37,6 +45,28 @@ static void proposals(struct world *w, struct sim_host *host)
         sim_proposals(host, ike[0], esp[0]);
     else
         sim_proposals(host, ike[dice(w, ARRAY_LEN(ike))], esp[dice(w, ARRAY_LEN(esp))]);
+    if (w->ah)
+        propose_ah(w, host);
+}
+
+/* Smaller ones than the configuration allows, so that also short messages come in pieces. On a
+ * narrow path a client finds the size by itself, a gateway is told. */
+static uint16_t fragment(struct world *w, bool client)
+{
+    enum { LEAST = 240, FLOOR = 576 };
+    if (w->mtu > 0 && client && chance(w, 30))
+        return chance(w, 50) ? 1280 : 1500;
+    unsigned most = w->mtu > 0 ? w->mtu : 1500;
+    switch (dice(w, 4)) {
+    case 0:
+        return (uint16_t)(LEAST + dice(w, most - LEAST + 1));
+    case 1:
+        return FLOOR;
+    case 2:
+        return w->mtu > 0 || chance(w, 50) ? (uint16_t)most : 0;
+    default:
+        return most < 1280 ? (uint16_t)most : 1280;
+    }
 }
 
 static void timing(struct world *w, struct conf_tunnel *c)
@@ -48,6 +78,8 @@ static void timing(struct world *w, struct conf_tunnel *c)
     c->roam = w->roams;
     c->keepalive = 10 + dice(w, 15);
     c->encap = chance(w, 70) ? CONF_ENCAP_UDP : CONF_ENCAP_AUTO;
+    c->fragment = fragment(w, c->initiator);
+    c->reauth = w->reauths && c->initiator ? 60 + dice(w, 240) : 0;
     if (!w->short_lives)
         return;
     c->ike_lifetime = 120 + dice(w, 240);
@@ -78,25 +110,33 @@ static struct member *add(struct world *w, struct sim_host *host)
     host->member = m;
     timing(w, &host->conf);
     proposals(w, host);
+    host->setup.has_crash_secret = chance(w, 70); /* it outlives the engine */
+    random_fill(&host->random, host->setup.crash_secret, sizeof(host->setup.crash_secret));
     return m;
 }
 
-static const char *address(const struct world *w, char text[static ADDR_TEXT], unsigned net,
-                           unsigned n)
-{
-    if (w->family == 6)
-        snprintf(text, ADDR_TEXT, "2001:db8:%x::%x", net, n);
-    else
-        snprintf(text, ADDR_TEXT, "192.0.%u.%u", net, n);
-    return text;
-}
-
-struct ip draw_address(struct world *w)
+static struct ip address(uint8_t family, unsigned net, unsigned n)
 {
     char text[ADDR_TEXT];
     struct ip ip;
-    assert_true(ip_parse(address(w, text, 3, 2 + dice(w, 250)), &ip));
+    if (family == 6)
+        snprintf(text, ADDR_TEXT, "2001:db8:%x::%x", net, n);
+    else
+        snprintf(text, ADDR_TEXT, "192.0.%u.%u", net, n);
+    assert_true(ip_parse(text, &ip));
     return ip;
+}
+
+struct ip draw_address(struct world *w, uint8_t family)
+{
+    return address(family, 3, 2 + dice(w, 250));
+}
+
+/* A second way into the network. */
+static void second_place(struct world *w, struct member *m, unsigned net, unsigned n)
+{
+    if (w->roams && chance(w, 40))
+        place_add(m, address(chance(w, 50) ? w->family : 10 - w->family, net, n), NULL);
 }
 
 /* What clients reach; they ask for everything and are given this. */
@@ -124,11 +164,15 @@ static void gateway(struct world *w, unsigned n)
     char name[24], text[ADDR_TEXT];
     struct prefix pool[2];
     snprintf(name, sizeof(name), "gate%u", n);
-    struct sim_host *host = sim_gateway(w->sim, name, address(w, text, 2, 1 + n));
-    add(w, host);
+    struct ip ip = address(w->family, 2, 1 + n);
+    struct sim_host *host = sim_gateway(w->sim, name, ip_print(&ip, text));
+    struct member *m = add(w, host);
+    place_add(m, ip, NULL);
+    second_place(w, m, 2, 101 + n);
     w->gateways[w->gateway_count++] = host;
     host->conf.max_tunnels = 2 * (CLIENTS + 2) + 4 + dice(w, 40);
     host->conf.unique = chance(w, 85);
+    host->conf.per_identity = chance(w, 20) ? 1 + dice(w, 3) : 0;
     host->conf.handshakes = chance(w, 50) ? dice(w, 12) : 0;
     host->conf.ban = chance(w, 50) ? dice(w, 60) : 0;
     credentials(w, host, true);
@@ -175,11 +219,32 @@ static void make_site(struct member *m, unsigned n)
     c->local_ts_count = (uint8_t)site_networks(m, c->local_ts);
 }
 
+/* Networks within what a gateway lets in to, for child SAs beside the first one. */
+static void wishes(struct world *w, struct member *m)
+{
+    static const char *const four[] = {"10.200.0.0/24[tcp/443]", "10.200.0.0/25", "10.201.0.0/16",
+                                       "10.200.0.0/24[udp/5000-5010]", "10.200.0.0/24[icmp]"};
+    static const char *const six[] = {"fd00:200::/64[tcp]", "fd00:200::/65", "fd00:200::1[udp]"};
+    struct conf_tunnel *c = &m->host->conf;
+    bool is_four = m->site || c->request_ip4;
+    size_t count = is_four ? ARRAY_LEN(four) : ARRAY_LEN(six);
+    for (unsigned i = 0, first = dice(w, 5), n = 1 + dice(w, 3); i < n; i++) {
+        struct conf_child *child = &c->children[c->child_count++];
+        const char *text = is_four ? four[(first + i) % count] : six[(first + i) % count];
+        snprintf(child->name, sizeof(child->name), "child%u", i);
+        assert_true(selector_parse(text, &child->remote_ts[0]));
+        child->remote_ts_count = 1;
+        if (m->site)
+            child->local_ts_count = (uint8_t)site_networks(m, child->local_ts);
+    }
+}
+
 static void client(struct world *w, unsigned n)
 {
     char name[24], text[ADDR_TEXT];
     snprintf(name, sizeof(name), "client%u", n);
-    struct sim_host *host = sim_client(w->sim, name, address(w, text, 3, 2 + n));
+    struct ip ip = address(w->family, 3, 2 + n), inside;
+    struct sim_host *host = sim_client(w->sim, name, ip_print(&ip, text));
     struct member *m = add(w, host);
     m->gateway = w->gateways[dice(w, (unsigned)w->gateway_count)];
     m->wanted = true;
@@ -188,11 +253,16 @@ static void client(struct world *w, unsigned n)
     host->conf.request_ip6 = !host->conf.request_ip4 || chance(w, 40);
     if (chance(w, 20))
         make_site(m, n);
+    if (w->wishes && chance(w, 80))
+        wishes(w, m);
     if (w->nat_count > 0 && chance(w, 60)) {
-        m->nat = &w->nats[dice(w, (unsigned)w->nat_count)];
         snprintf(text, sizeof(text), "10.55.0.%u", 2 + n);
-        assert_true(ip_parse(text, &host->ip));
+        assert_true(ip_parse(text, &inside));
+        place_add(m, inside, &w->nats[dice(w, (unsigned)w->nat_count)]);
+    } else {
+        place_add(m, ip, NULL);
     }
+    second_place(w, m, 3, 101 + n);
     sim_start(host);
 }
 
@@ -223,10 +293,15 @@ void draw(struct world *w)
     w->short_lives = chance(w, 40);
     w->narrow = chance(w, 50);
     w->roams = chance(w, 50);
+    w->ah = chance(w, 6);
+    w->wishes = chance(w, 30);
+    w->reauths = chance(w, 25);
+    w->besieged = chance(w, 10);
+    w->mtu = chance(w, 30) ? 900 + dice(w, 600) : 0;
     w->dice_of_suites = dice(w, 10);
     w->corrupt = chance(w, 40) ? dice(w, 120) : 0;
     w->blows = (uint32_t)sim_random(&w->dice) | (uint32_t)sim_random(&w->dice);
-    if (w->family == 4)
+    if (w->family == 4 && !w->ah)
         for (unsigned i = 0, n = dice(w, NATS + 1); i < n; i++)
             nat(w, i);
     for (unsigned i = 0, n = w->small || chance(w, 80) ? 1 : 2; i < n; i++)

@@ -11,7 +11,8 @@ static struct sim_datagram *old(struct world *w)
 
 static struct endpoint anyone(struct world *w)
 {
-    struct endpoint at = {.ip = draw_address(w), .port = (uint16_t)(dice(w, 3) ? 4500 : 500)};
+    struct endpoint at = {.ip = draw_address(w, w->family),
+                          .port = (uint16_t)(dice(w, 3) ? 4500 : 500)};
     if (chance(w, 50))
         at.ip = w->members[dice(w, (unsigned)w->member_count)].host->ip;
     if (chance(w, 30))
@@ -97,7 +98,7 @@ static void forge(struct world *w)
         NOTIFY_CHILD_SA_NOT_FOUND,    NOTIFY_UNSUPPORTED_CRITICAL_PAYLOAD};
     static const uint8_t exchanges[] = {EXCHANGE_IKE_SA_INIT, EXCHANGE_IKE_AUTH,
                                         EXCHANGE_CREATE_CHILD_SA, EXCHANGE_INFORMATIONAL};
-    uint8_t buffer[256], data[8];
+    uint8_t buffer[256], data[32];
     struct wire_builder b;
     struct wire_header h;
     const struct sim_datagram *d = chance(w, 50) ? old_init(w) : old(w);
@@ -122,6 +123,9 @@ static void forge(struct world *w)
     wire_put_notify(&b, notifies[dice(w, ARRAY_LEN(notifies))], (struct bytes){data, dice(w, 9)});
     if (chance(w, 20))
         wire_put_delete_ike(&b);
+    if (chance(w, 20)) /* a token that is nobody's */
+        wire_put_notify_spi(&b, PROTOCOL_IKE, (struct bytes){0}, NOTIFY_QUICK_CRASH_DETECTION,
+                            (struct bytes){data, sizeof(data)});
     throw(w, &d->to, &d->from, wire_finish(&b));
 }
 
@@ -134,6 +138,31 @@ static void junk(struct world *w)
     struct endpoint from = anyone(w), to = anyone(w);
     to.ip = w->members[dice(w, (unsigned)w->member_count)].host->ip;
     throw(w, &from, &to, (struct bytes){buffer, len});
+}
+
+struct siege {
+    struct sim_call call;
+    unsigned left;
+};
+
+static void assault(struct sim *sim, void *data)
+{
+    struct siege *s = malloc(sizeof(*s));
+    assert_non_null(s);
+    *s = *(struct siege *)data;
+    flood(sim->world);
+    if (s->left-- > 0)
+        sim_schedule(sim, sim->now + 100 * TIME_MILLISECOND, SIM_CALL, NULL, s);
+    else
+        free(s);
+}
+
+/* Some seconds of it. */
+void hostile_siege(struct world *w)
+{
+    struct siege first = {{assault}, 10 + dice(w, 50)};
+    tell(w, "strangers begin a siege");
+    assault(w->sim, &first);
 }
 
 void hostile_blow(struct world *w)

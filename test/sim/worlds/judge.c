@@ -1,16 +1,18 @@
 /* What must hold. */
 #include "worlds.h"
 
-enum { SAS = 160, CHILDREN = 10, OVERLAP = 240 };
+enum { SAS = 160, CHILDREN = 32, OVERLAP = 240 };
 
 struct seen {
     const struct sim_host *host;
     uint64_t spi_i, spi_r, tunnel;
     uint8_t state;
     bool initiator;
+    struct ip ip4, ip6;
     size_t child_count;
     struct {
         uint32_t in, out;
+        uint8_t wish;
     } children[CHILDREN];
 };
 struct view {
@@ -47,9 +49,12 @@ static void visit(void *context, const struct ike_status *s)
                           .spi_r = s->spi_r,
                           .tunnel = s->tunnel,
                           .state = s->state,
-                          .initiator = s->initiator};
+                          .initiator = s->initiator,
+                          .ip4 = s->ip4,
+                          .ip6 = s->ip6};
     for (size_t i = 0; i < s->child_count && i < CHILDREN; i++) {
         seen->children[seen->child_count].in = s->children[i].spi_in;
+        seen->children[seen->child_count].wish = s->children[i].wish;
         seen->children[seen->child_count++].out = s->children[i].spi_out;
     }
 }
@@ -117,6 +122,33 @@ static bool children_fit(const struct seen *a, const struct seen *b)
 
 /* ---- settled */
 
+/* One child for each of the selectors that this client wants. */
+static bool wishes_granted(const struct world *w, const struct member *m, const struct seen *s)
+{
+    size_t wanted = 1u + m->host->conf.child_count;
+    for (size_t wish = 0; wish < wanted; wish++) {
+        size_t count = 0;
+        for (size_t i = 0; i < s->child_count; i++)
+            count += s->children[i].wish == wish;
+        if (count != 1 && !(w->creates && wish == 0 && count > 1))
+            return no("%s has %zu children of wish %zu", m->host->name, count, wish);
+    }
+    return true;
+}
+
+/* What the gateway has leased is what the client has. */
+static bool addresses_fit(const struct member *m, const struct seen *near, const struct seen *far)
+{
+    const struct sim_host *host = m->host;
+    if (!ip_equal(&near->ip4, &far->ip4) || !ip_equal(&near->ip6, &far->ip6) ||
+        !ip_equal(&near->ip4, &host->net.ip4) || !ip_equal(&near->ip6, &host->net.ip6))
+        return no("%s and %s do not agree on its addresses", host->name, m->gateway->name);
+    if (host->net_ups != host->net_downs + 1)
+        return no("%s: NET_UP %u times, NET_DOWN %u times", host->name, host->net_ups,
+                  host->net_downs);
+    return true;
+}
+
 static bool client_settled(const struct world *w, const struct member *m, const struct view *far)
 {
     static struct view near;
@@ -126,15 +158,15 @@ static bool client_settled(const struct world *w, const struct member *m, const 
                   near.count ? ", the first in " : "",
                   near.count ? ike_state_name(near.at[0].state) : "");
     const struct seen *s = &near.at[0];
-    if (s->child_count != 1 && !(w->creates && s->child_count > 1))
-        return no("%s has %zu children", m->host->name, s->child_count);
+    if (!wishes_granted(w, m, s))
+        return false;
     if (sim_live_sas(m->host) != s->child_count)
         return no("%s has %zu children, and %zu SAs in the plane", m->host->name, s->child_count,
                   sim_live_sas(m->host));
     for (size_t i = 0; i < far->count; i++)
         if (far->at[i].spi_i == s->spi_i && far->at[i].spi_r == s->spi_r)
             return far->at[i].state == IKE_STATE_ESTABLISHED
-                       ? children_fit(s, &far->at[i])
+                       ? children_fit(s, &far->at[i]) && addresses_fit(m, s, &far->at[i])
                        : no("the SA of %s is %s at %s", m->host->name,
                             ike_state_name(far->at[i].state), m->gateway->name);
     return no("%s does not know the SA of %s", m->gateway->name, m->host->name);
@@ -143,7 +175,7 @@ static bool client_settled(const struct world *w, const struct member *m, const 
 static bool gateway_settled(const struct world *w, const struct sim_host *gateway)
 {
     static struct view far;
-    size_t mine = 0, children = 0;
+    size_t mine = 0, children = 0, leases = 0;
     look(gateway, &far);
     for (size_t i = 0; i < w->member_count; i++) {
         const struct member *m = &w->members[i];
@@ -153,14 +185,21 @@ static bool gateway_settled(const struct world *w, const struct sim_host *gatewa
         if (!client_settled(w, m, &far))
             return false;
     }
-    for (size_t i = 0; i < far.count; i++)
+    for (size_t i = 0; i < far.count; i++) {
         children += far.at[i].child_count;
+        leases += (far.at[i].ip4.family != 0) + (size_t)(far.at[i].ip6.family != 0);
+    }
     if (far.count != mine)
         return no("%s has %zu IKE SAs for %zu clients", gateway->name, far.count, mine);
     if (sim_live_sas(gateway) != children)
         return no("%s has %zu children, and %zu SAs in the plane", gateway->name, children,
                   sim_live_sas(gateway));
-    return true;
+    if (lease_count(gateway->book) != leases)
+        return no("%s holds %zu leases for %zu addresses", gateway->name,
+                  lease_count(gateway->book), leases);
+    return gateway->net_ups == gateway->net_downs + mine ||
+           no("%s: NET_UP %u times, NET_DOWN %u times for %zu clients", gateway->name,
+              gateway->net_ups, gateway->net_downs, mine);
 }
 
 bool judge_settled(struct sim *sim)
@@ -189,6 +228,8 @@ static void check_generations(struct world *w, const struct sim_host *host)
         for (const struct sim_sa *old = sa->next; old; old = old->next)
             SIM_CHECK(w->sim,
                       old->gone || old->child.tunnel != sa->child.tunnel ||
+                          !same_selectors(old->child.local_ts, old->child.local_count,
+                                          sa->child.local_ts, sa->child.local_count) ||
                           !same_selectors(old->child.remote_ts, old->child.remote_count,
                                           sa->child.remote_ts, sa->child.remote_count),
                       "%s: SPI %08x is still there %d s after %08x came", host->name,
@@ -240,7 +281,7 @@ static bool holds_nothing(const struct sim_host *host)
     if (host->engine)
         ike_usage(host->engine, &u);
     size_t leases = host->book ? lease_count(host->book) : 0;
-    if (u.sas || u.children || u.messages || u.timers || u.half_open || u.actions ||
+    if (u.sas || u.children || u.messages || u.timers || u.half_open || u.actions || u.fragments ||
         sim_live_sas(host) || leases || host->leases)
         return no("%s holds %zu SAs, %zu children, %zu messages, %zu timers, %zu half-open, %zu in "
                   "the plane, %zu leases (%u)",
@@ -261,20 +302,41 @@ bool judge_empty(struct sim *sim)
     return true;
 }
 
+void judge_counters(struct world *w, const struct sim_host *host)
+{
+    const struct ike_counters *c = ike_counters(host->engine);
+    struct tally *t = w->tally;
+    t->integrity += c->drop_integrity;
+    t->replayed += c->replayed;
+    t->fragmented += c->in_fragmented;
+    t->cookies += c->cookies_asked;
+    t->puzzles += c->puzzles_asked;
+    t->crash_told += c->crash_told;
+    t->crash_heard += c->crash_heard;
+    t->strays += c->strays_heard;
+}
+
+/* Each packet had an SA or not; each copy of one that was sent had an end, and only one. */
+static void check_packets(struct world *w)
+{
+    const uint64_t *p = w->packets;
+    uint64_t ended = p[LOST] + p[NO_SPI] + p[TOO_LATE] + p[WRONG_SOURCE] + p[DELIVERED];
+    SIM_CHECK(
+        w->sim, p[OFFERED] == p[NO_SA] + p[SENT] && w->copies >= p[SENT] && w->copies == ended,
+        "a packet was not counted: %llu offered, %llu without an SA, %llu sent, %llu copies, "
+        "%llu ends",
+        (unsigned long long)p[OFFERED], (unsigned long long)p[NO_SA], (unsigned long long)p[SENT],
+        (unsigned long long)w->copies, (unsigned long long)ended);
+}
+
 void judge_end(struct world *w)
 {
     bool empty = judge_empty(w->sim);
     SIM_CHECK(w->sim, empty, "not all was given back: %s", why);
-    const uint64_t *p = w->packets;
-    SIM_CHECK(w->sim,
-              p[OFFERED] == p[NO_SA] + p[SENT] &&
-                  p[SENT] >= p[LOST] + p[NO_SPI] + p[TOO_LATE] + p[WRONG_SOURCE],
-              "a packet was not counted");
+    check_packets(w);
     for (size_t i = 0; i < w->member_count; i++) {
-        const struct ike_counters *c =
-            w->members[i].host->engine ? ike_counters(w->members[i].host->engine) : NULL;
         check_keys_differ(w, w->members[i].host);
-        w->tally->integrity += c ? c->drop_integrity : 0;
-        w->tally->replayed += c ? c->replayed : 0;
+        if (w->members[i].host->engine)
+            judge_counters(w, w->members[i].host);
     }
 }

@@ -33,6 +33,7 @@ static void clear_up(struct world *w)
         m->host->admit = 0;
         if (!m->host->engine)
             sim_start(m->host);
+        place_calm(w, m);
         if (m->wanted && m->host->tunnel == 0)
             dial(w, m, 0);
     }
@@ -109,17 +110,20 @@ uint64_t world_run(uint64_t seed, uint64_t skip, struct tally *tally)
     w->dice = seed ^ 0x776f726c64;
     w->sim = sim_create(seed, &sim_good_link);
     w->sim->world = w;
-    w->small = seed % 8 != 0;
-    toy_kex(seed % 8 > 1);
+    w->small = seed % 16 != 0;
+    toy_kex(seed % 16 > 1);
     w->sim->carry = net_carry;
     w->sim->hosts_move = w->sim->packets_may_be_lost = true;
     w->sim->on_event = on_event;
     w->tally = tally;
     w->watch = watch_create();
     draw(w);
-    for (size_t i = 0; i < w->member_count; i++)
+    for (size_t i = 0; i < w->member_count; i++) {
+        if (chance(w, 50))
+            place_tell(w, &w->members[i]);
         if (w->members[i].wanted)
             dial(w, &w->members[i], dice(w, 5000) * TIME_MILLISECOND);
+    }
     traffic_start(w, (500 + dice(w, 4000)) * TIME_MILLISECOND);
     sim_run(w->sim, dice(w, 8000) * TIME_MILLISECOND);
     run_blows(w, skip);

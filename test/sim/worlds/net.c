@@ -109,18 +109,20 @@ static struct nat *nat_at(struct world *w, const struct ip *ip)
     return NULL;
 }
 
-/* Whose it is; *port becomes the host's own. */
-static struct sim_host *owner(struct world *w, const struct sim_datagram *d, uint16_t *port)
+/* Whose it is; *at becomes the host's own address and port. */
+static struct sim_host *owner(struct world *w, const struct sim_datagram *d, struct endpoint *at)
 {
     struct nat *nat = nat_at(w, &d->to.ip);
     const struct mapping *m = nat ? by_port(w, nat, d->to.port) : NULL;
     if (nat && (!m || (nat->strict && !endpoint_equal(&m->peer, &d->from))))
         return NULL;
     const struct endpoint *to = m ? &m->inside : &d->to;
-    *port = to->port;
-    for (size_t i = 0; i < w->member_count; i++)
-        if (w->members[i].nat == nat && ip_equal(&w->members[i].host->ip, &to->ip))
+    *at = *to;
+    for (size_t i = 0; i < w->member_count; i++) {
+        const struct place *p = place_of(&w->members[i], &to->ip);
+        if (p && p->nat == nat && !p->dead)
             return w->members[i].host;
+    }
     return NULL;
 }
 
@@ -137,10 +139,11 @@ static bool is_request(const struct sim_datagram *d)
     return d->len > FLAGS_AT && !(d->octets[FLAGS_AT] & FLAG_RESPONSE);
 }
 
-static void give(struct sim_host *host, const struct sim_datagram *d, uint16_t port)
+static void give(struct sim_host *host, const struct sim_datagram *d, const struct endpoint *at)
 {
     struct sim *sim = host->sim;
     bool keepalive = d->len == 1;
+    uint16_t port = at->port;
     if (!host->engine || keepalive || (port != 500 && port != 4500))
         return;
     if ((port == 4500) != d->marked) { /* an answer to where a stranger claimed to be may do that */
@@ -148,9 +151,8 @@ static void give(struct sim_host *host, const struct sim_datagram *d, uint16_t p
                   host->name);
         return;
     }
-    struct ike_path path = {.local = {host->ip, port},
-                            .remote = d->from,
-                            .port = port == 500 ? IKE_PORT_500 : IKE_PORT_NATT};
+    struct ike_path path = {
+        .local = *at, .remote = d->from, .port = port == 500 ? IKE_PORT_500 : IKE_PORT_NATT};
     ike_input(host->engine, sim->now, &path, (struct bytes){d->octets, d->len});
     sim_drain(host);
 }
@@ -159,14 +161,14 @@ static void arrive(struct sim *sim, void *data)
 {
     struct world *w = sim->world;
     struct sim_datagram *d = ((struct journey *)data)->datagram;
-    uint16_t port = 0;
-    struct sim_host *host = owner(w, d, &port);
+    struct endpoint at = {0};
+    struct sim_host *host = owner(w, d, &at);
     if (!host || is_cut(w, d->sender, host))
         lose(w, d, host ? "arrives at a cut" : "arrives at nobody's");
     else if (traffic_is_esp(d))
         traffic_arrive(host, d);
     else
-        give(host, d, port);
+        give(host, d, &at);
     free(d);
 }
 
@@ -204,22 +206,42 @@ static void depart(struct world *w, const struct sim_datagram *d)
     sim_schedule(w->sim, w->sim->now + sim_delay(w->sim), SIM_CALL, NULL, j);
 }
 
+/* IKE only: that the data plane keeps its packets small enough is not looked at here. */
+static bool is_too_large(const struct world *w, const struct sim_datagram *d)
+{
+    size_t around = (d->to.ip.family == 6 ? 40u : 20u) + 8 + (d->marked && d->len > 1 ? 4 : 0);
+    return w->mtu && !traffic_is_esp(d) && d->len + around > w->mtu;
+}
+
+/* Why it does not even begin to travel, or NULL; behind a NAT box its source becomes another. */
+static const char *stays(struct world *w, struct sim_datagram *d)
+{
+    struct place *p = d->sender ? place_of(member_of(d->sender), &d->from.ip) : NULL;
+    if (d->sender && !p)
+        return "cannot leave: the address is gone";
+    if (p && p->dead)
+        return "lost: the link is dead";
+    if (p && p->nat && !leave(w, p->nat, d))
+        return "lost at the NAT box";
+    if (is_too_large(w, d))
+        return "lost: too large";
+    return sim_lost(w->sim) ? "lost" : NULL;
+}
+
 void net_carry(struct sim *sim, const struct sim_datagram *datagram)
 {
     struct world *w = sim->world;
     struct sim_datagram *d = copy(datagram);
-    struct member *m = d->sender ? member_of(d->sender) : NULL;
     w->tally->datagrams++;
     if (!traffic_is_esp(d))
         watch_sent(w, d);
-    if (m && !ip_equal(&d->from.ip, &m->host->ip)) {
-        lose(w, d, "cannot leave: the address is gone");
-    } else if (m && m->nat && !leave(w, m->nat, d)) {
-        lose(w, d, "lost at the NAT box");
-    } else if (sim_lost(sim)) {
-        lose(w, d, "lost");
+    const char *why = stays(w, d);
+    if (why) {
+        w->copies += traffic_is_esp(d);
+        lose(w, d, why);
     } else {
         bool twice = sim_below(&sim->network_state, 1000) < sim->link.duplicate;
+        w->copies += traffic_is_esp(d) ? 1u + twice : 0;
         note(w, d, twice ? "twice" : "");
         keep(w, d);
         for (int i = 0; i <= twice; i++)

@@ -105,7 +105,7 @@ static size_t put_inside(char *text, size_t size, size_t at, const struct sim_da
 static const char *name_of(struct world *w, const struct endpoint *at, char text[static ADDR_TEXT])
 {
     for (size_t i = 0; i < w->member_count; i++)
-        if (!w->members[i].nat && ip_equal(&w->members[i].host->ip, &at->ip))
+        if (place_of(&w->members[i], &at->ip) && !place_of(&w->members[i], &at->ip)->nat)
             return w->members[i].host->name;
     return endpoint_print(at, text);
 }

@@ -9,6 +9,8 @@ struct esp { /* stands in a datagram's octets */
     uint8_t key_len, key[IKE_KEYMAT_MAX];
     uint64_t number, tunnel;
     struct ip source, destination;
+    uint8_t protocol;
+    uint16_t port;
 };
 #define MARK UINT64_C(0x657370657370657f)
 
@@ -48,25 +50,28 @@ void traffic_lost(struct world *w, const struct sim_datagram *d)
     ends(w, LOST, d->sender, &p);
 }
 
-static bool any_matches(const struct selector *s, size_t count, const struct ip *ip)
+static bool any_matches(const struct selector *s, size_t count, const struct ip *ip,
+                        const struct esp *p)
 {
     for (size_t i = 0; i < count; i++)
-        if (selector_matches(&s[i], ip, 17, 4711))
+        if (selector_matches(&s[i], ip, p->protocol, p->port))
             return true;
     return false;
 }
 
-static bool covers(const struct sim_sa *sa, const struct ip *local, const struct ip *remote)
+/* Both ports are the same, whoever sends. */
+static bool covers(const struct sim_sa *sa, const struct ip *local, const struct ip *remote,
+                   const struct esp *p)
 {
-    return any_matches(sa->child.local_ts, sa->child.local_count, local) &&
-           any_matches(sa->child.remote_ts, sa->child.remote_count, remote);
+    return any_matches(sa->child.local_ts, sa->child.local_count, local, p) &&
+           any_matches(sa->child.remote_ts, sa->child.remote_count, remote, p);
 }
 
-static struct sim_sa *route(const struct sim_host *host, const struct ip *from, const struct ip *to)
+static struct sim_sa *route(const struct sim_host *host, const struct esp *p)
 {
     struct sim_sa *waiting = NULL;
     for (struct sim_sa *sa = host->sas; sa; sa = sa->next) {
-        if (sa->gone || !covers(sa, from, to))
+        if (sa->gone || !covers(sa, &p->source, &p->destination, p))
             continue;
         if (!sa->child.out_waits)
             return sa;
@@ -102,12 +107,20 @@ static void post(struct sim_host *host, const struct sim_sa *sa, const struct es
     free(d);
 }
 
-static void offer(struct sim_host *host, const struct ip *from, const struct ip *to)
+static void offer(struct sim_host *host, const struct ip *from, const struct ip *to, unsigned which)
 {
+    static const struct {
+        uint8_t protocol;
+        uint16_t port;
+    } kinds[] = {{17, 4711}, {17, 5005}, {6, 443}, {6, 80}, {1, 0}};
     struct world *w = world_of(host);
-    struct esp p = {
-        .mark = MARK, .number = ++w->packets[OFFERED], .source = *from, .destination = *to};
-    struct sim_sa *sa = route(host, from, to);
+    struct esp p = {.mark = MARK,
+                    .number = ++w->packets[OFFERED],
+                    .source = *from,
+                    .destination = *to,
+                    .protocol = kinds[which % ARRAY_LEN(kinds)].protocol,
+                    .port = kinds[which % ARRAY_LEN(kinds)].port};
+    struct sim_sa *sa = route(host, &p);
     w->tally->packets++;
     if (!sa) {
         ends(w, NO_SA, host, &p);
@@ -131,6 +144,38 @@ static struct sim_sa *find(const struct sim_host *host, uint32_t spi)
     return NULL;
 }
 
+/* Whose SPI is not there: said at most once a second. */
+static void tell_unknown(struct sim_host *host, const struct sim_datagram *d, uint32_t spi)
+{
+    struct member *m = member_of(host);
+    struct ike_fact fact = {.kind = IKE_FACT_UNKNOWN_SPI, .spi_in = spi, .remote = d->from};
+    if (!host->engine || host->sim->now < m->unknown_told + TIME_SECOND)
+        return;
+    m->unknown_told = host->sim->now;
+    ike_fact(host->engine, host->sim->now, &fact);
+    sim_drain(host);
+}
+
+/* The newest packet says where the peer is; said at once when that is another place. */
+static void tell_heard(struct sim_host *host, struct sim_sa *sa, const struct sim_datagram *d,
+                       const struct esp *p)
+{
+    bool moved = p->number > sa->highest && sa->child.udp &&
+                 !endpoint_equal(&d->from, &sa->child.path.remote);
+    if (p->number > sa->highest)
+        sa->highest = p->number;
+    if (!moved) {
+        tell_engine(host, sa, IKE_FACT_HEARD);
+        return;
+    }
+    struct ike_fact fact = {.kind = IKE_FACT_HEARD,
+                            .spi_in = sa->child.spi_in,
+                            .tunnel = sa->child.tunnel,
+                            .remote = d->from};
+    ike_fact(host->engine, host->sim->now, &fact);
+    sim_drain(host);
+}
+
 void traffic_arrive(struct sim_host *host, const struct sim_datagram *d)
 {
     struct world *w = world_of(host);
@@ -139,13 +184,15 @@ void traffic_arrive(struct sim_host *host, const struct sim_datagram *d)
     struct sim_sa *sa = host->engine ? find(host, p.spi) : NULL;
     if (!sa || (sa->gone && w->sim->now > sa->until)) {
         ends(w, sa ? TOO_LATE : NO_SPI, host, &p);
+        if (!sa)
+            tell_unknown(host, d, p.spi);
         return;
     }
     SIM_CHECK(w->sim,
               p.key_len == sa->child.keymat_len &&
                   memcmp(p.key, sa->child.keymat_in, p.key_len) == 0,
               "%s: the keys of SPI %08x differ at the two ends", host->name, p.spi);
-    if (!covers(sa, &p.destination, &p.source)) {
+    if (!covers(sa, &p.destination, &p.source, &p)) {
         ends(w, WRONG_SOURCE, host, &p);
         return;
     }
@@ -153,13 +200,14 @@ void traffic_arrive(struct sim_host *host, const struct sim_datagram *d)
     sa->child.out_waits = false;
     sa->heard = w->sim->now;
     if (!sa->gone)
-        tell_engine(host, sa, IKE_FACT_HEARD);
+        tell_heard(host, sa, d, &p);
 }
 
 /* One packet each way, of a family that the tunnel carries. */
 static void both_ways(struct world *w, struct member *m)
 {
     struct ip inner = m->site ? m->net4 : m->host->net.ip4, far;
+    unsigned which = w->wishes ? dice(w, 5) : 0;
     assert_true(ip_parse("10.200.0.1", &far));
     if (inner.family == 0 || dice(w, 3) == 0) {
         struct ip six = m->site ? m->net6 : m->host->net.ip6;
@@ -172,9 +220,9 @@ static void both_ways(struct world *w, struct member *m)
         return;
     if (m->site)
         inner = ip_add(inner, 1 + dice(w, 100));
-    offer(m->host, &inner, &far);
+    offer(m->host, &inner, &far, which);
     if (m->gateway->engine)
-        offer(m->gateway, &far, &inner);
+        offer(m->gateway, &far, &inner, which);
 }
 
 struct beat {

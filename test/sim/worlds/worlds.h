@@ -1,6 +1,7 @@
 /* Random worlds: gateways, clients and sites on a network that lies, all out of one seed.
  *
  *   draw      what there is: hosts, configurations, NAT boxes, the weather
+ *   place     where a host is: one or two addresses, behind a NAT box or not
  *   net       how datagrams travel: NAT boxes with mappings that die, links that lose, delay,
  *             duplicate and flip bits, directions that are cut
  *   traffic   inner packets that policy protects, and what becomes of each
@@ -32,7 +33,7 @@ enum {
     MAPPINGS = 64,
     CUTS = 8,
     RING = 40,
-    PACKETS_KINDS = 8
+    PLACES = 2,
 };
 
 /* A NAT box: endpoint-independent mapping, port-restricted filtering when `strict`. */
@@ -56,13 +57,24 @@ struct cut {
 /* What becomes of an inner packet. */
 enum fate { OFFERED, NO_SA, SENT, LOST, NO_SPI, TOO_LATE, WRONG_SOURCE, DELIVERED, FATES };
 
+/* One address of a host. */
+struct place {
+    struct ip ip;
+    struct nat *nat; /* NULL: in the open */
+    bool gone;       /* the host has it no more */
+    bool dead;       /* it looks well, and nothing goes through */
+};
+
 struct member {
     struct sim_host *host;
-    struct sim_host *gateway; /* NULL: this is one */
-    struct nat *nat;
+    struct sim_host *gateway;    /* NULL: this is one */
+    struct place places[PLACES]; /* the best first; host->ip is the first that is not gone */
+    size_t place_count;
     struct ip net4, net6; /* inner addresses of a site */
     bool site, wanted;
     bool dialling; /* a new attempt is planned */
+    unsigned dials;
+    time_us unknown_told; /* of an SPI that is not there */
 };
 
 struct message_watch;
@@ -76,6 +88,8 @@ struct world {
     uint8_t family; /* outside */
     bool small;     /* one gateway, one client, fewer blows: seven of eight seeds */
     bool certs, short_lives, narrow; /* narrow: gateways let in to their own networks only */
+    bool ah, wishes, reauths, besieged;
+    unsigned mtu; /* IP datagrams of IKE that are larger get lost; 0 = none does */
     bool roams; /* MOBIKE; its NATs keep what RFC 4787 makes them keep, or the client cannot tell */
     bool creates; /* somebody asked for a further child, or the data plane told nonsense */
     unsigned dice_of_suites;
@@ -87,8 +101,8 @@ struct world {
     uint64_t seen;                   /* datagrams on the way so far */
     uint32_t blows;                  /* bits: which kinds fall here */
     unsigned moves;
-    bool strict; /* no packet may be lost now */
-    uint64_t packets[FATES];
+    bool strict;                     /* no packet may be lost now */
+    uint64_t packets[FATES], copies; /* copies: what was sent, and doubled on the way */
     struct watch *watch;
     struct tally *tally;
 };
@@ -110,7 +124,15 @@ struct world {
     X(packets)                                                                                     \
     X(delivered)                                                                                   \
     X(integrity)                                                                                   \
-    X(replayed)
+    X(replayed)                                                                                    \
+    X(fragmented)                                                                                  \
+    X(cookies)                                                                                     \
+    X(puzzles)                                                                                     \
+    X(crash_told)                                                                                  \
+    X(crash_heard)                                                                                 \
+    X(strays)                                                                                      \
+    X(renewed)                                                                                     \
+    X(roamed)
 struct tally {
 #define X(name) uint64_t name;
     TALLY_LIST(X)
@@ -141,10 +163,22 @@ enum { BLOWS_MAX = 60 };
 
 /* ---- draw */
 void draw(struct world *w);
-void draw_again(struct world *w, struct member *m); /* another configuration, at a restart */
-struct ip draw_address(struct world *w);            /* another one, of a host without NAT */
+void draw_again(struct world *w, struct member *m);      /* another configuration, at a restart */
+struct ip draw_address(struct world *w, uint8_t family); /* another one, of a host without NAT */
 uint8_t draw_networks(struct sim_host *host, const struct identity *peer, struct selector *out);
 void draw_credentials(void); /* once per process, and the same in every one */
+
+/* ---- place */
+void place_add(struct member *m, struct ip ip, struct nat *nat);
+void place_tell(struct world *w, struct member *m); /* as netlink would */
+void place_move(struct world *w, struct member *m); /* to another address, or another box */
+void place_trouble(struct world *w, struct member *m);
+void place_calm(struct world *w, struct member *m);
+/* The one that a datagram with this source leaves by; NULL: there is none any more. */
+struct place *place_of(struct member *m, const struct ip *ip);
+/* From where, and to which of the gateway's addresses, at the turn-th attempt; false: no way. */
+bool place_route(const struct member *m, const struct member *to, unsigned turn,
+                 struct ike_path *path);
 
 /* ---- net */
 void net_carry(struct sim *sim, const struct sim_datagram *datagram);
@@ -166,6 +200,7 @@ void on_event(struct sim_host *host, const struct ike_event *event);
 
 /* ---- hostile */
 void hostile_blow(struct world *w);
+void hostile_siege(struct world *w);
 
 /* ---- watch */
 struct watch *watch_create(void);
@@ -181,6 +216,7 @@ bool judge_settled(struct sim *sim);
 void judge_unsettled(struct world *w); /* says what is not, and fails */
 bool judge_empty(struct sim *sim);
 void judge_end(struct world *w);
+void judge_counters(struct world *w, const struct sim_host *host); /* before its engine goes */
 
 /* ---- replay */
 void replay_show(uint64_t seed);

@@ -145,11 +145,17 @@ static void check_list(struct parser *p, const char *key, const struct proposal 
 
 void proposals_check(struct parser *p)
 {
+    static const char *const hiding[] = {"tfc", "dummies"};
     if (p->conf->ah_count && option_line(p->conf, "crypto", "esp")) {
         p->line = option_line(p->conf, "crypto", "ah");
         parser_fault(p, "ah", "keep one of them", "both esp and ah are given");
     }
     const struct conf_tunnel *t = &p->conf->tunnel;
+    for (size_t i = 0; p->conf->ah_count && i < ARRAY_LEN(hiding); i++) {
+        p->line = option_line(p->conf, "crypto", hiding[i]);
+        if (i == 0 ? t->tfc : t->dummies)
+            parser_fault(p, hiding[i], "use esp, or take it out", "AH cannot hide anything");
+    }
     check_list(p, "ike", t->ike, t->ike_count);
     check_list(p, p->conf->ah_count ? "ah" : "esp", t->esp, t->esp_count);
     p->line = 0;

@@ -29,6 +29,7 @@ enum {
     CONF_POOLS = 4,
     CONF_CLIENTS_MAX = 16384,
     CONF_LISTEN = 8,
+    CONF_TFC_MTU = UINT16_MAX,
     CONF_OPTIONS_MAX = 96, /* rows of the option table */
 };
 
@@ -90,6 +91,8 @@ struct conf_tunnel {
     uint32_t keepalive;  /* seconds between NAT keepalives when behind NAT */
     uint16_t fragment;   /* largest IP datagram of IKE; 0 = never cut (RFC 7383) */
     uint16_t replay_window;
+    uint16_t tfc;     /* octets that inner packets are filled up to, CONF_TFC_MTU; 0 = not */
+    uint16_t dummies; /* packets a second that a child SA sends at least; 0 = no matter */
     bool esn;
     enum conf_encap encap;
     bool unique; /* gateway: a new IKE SA of an identity that sent INITIAL_CONTACT replaces the old

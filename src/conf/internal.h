@@ -101,8 +101,8 @@ bool unit_size(const char *text, unsigned step, uint64_t *out);
 
 /* setters (value.c, list.c) */
 option_setter set_path, set_text, set_psk, set_gateway_host, set_instance, set_interface,
-    set_identity, set_yes, set_number, set_duration, set_octets, set_packets, set_choice, set_nat,
-    set_list, set_send, set_methods, set_request, set_addresses;
+    set_identity, set_yes, set_number, set_tfc, set_duration, set_octets, set_packets, set_choice,
+    set_nat, set_list, set_send, set_methods, set_request, set_addresses;
 option_setter item_selector, item_prefix, item_ip, item_domain, item_listen, item_ike, item_esp,
     item_ah, item_legacy;
 

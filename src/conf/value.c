@@ -236,6 +236,16 @@ void set_number(struct parser *p, const struct option *o, void *to, char *value)
     store_ranged(p, o, to, value, read, v, "a number");
 }
 
+void set_tfc(struct parser *p, const struct option *o, void *to, char *value)
+{
+    unsigned long v = 0;
+    bool read = number_parse(value, UINT32_MAX, &v);
+    if (!strcmp(value, "mtu"))
+        store(to, o->size, CONF_TFC_MTU);
+    else
+        store_ranged(p, o, to, value, read, v, "mtu, or a number");
+}
+
 void set_duration(struct parser *p, const struct option *o, void *to, char *value)
 {
     uint64_t v = 0;

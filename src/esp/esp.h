@@ -10,7 +10,8 @@
  * UDP_SEGMENT; joins what was received into super-packets for one TUN write. Inner MSS clamp,
  * packet-too-big answers, ECN and DSCP. seal/open one batch at a time through crypto/aead. ah: the
  * same for AH (RFC 4302), whose packets come and go with their outer header, which the ICV covers.
- * transport: packets of two hosts, that travel without their IP header.
+ * transport: packets of two hosts, that travel without their IP header. tfc: padding that hides how
+ * long packets are, and dummies that hide silence.
  *
  * Threads: esp_add/esp_remove/esp_move/esp_tick/esp_walk are called by one control thread. Each
  * worker has an out side (TUN -> UDP) and an in side (UDP -> TUN), each called by one thread. An
@@ -30,6 +31,7 @@ enum { ESP_SELECTORS = 16, ESP_KEYMAT_MAX = 128, ESP_WINDOW_MAX = 8192 };
     X(out_bytes, "inner octets sealed and sent")                                                   \
     X(in_packets, "inner packets opened and delivered")                                            \
     X(in_bytes, "inner octets opened and delivered")                                               \
+    X(out_dummies, "dummy packets sent (next header 59)")                                          \
     X(out_super, "super-packets read from TUN")                                                    \
     X(in_super, "super-packets written to TUN")                                                    \
     X(drop_out_no_sa, "no SA for this destination")                                                \
@@ -90,6 +92,10 @@ struct esp_sa_config {
     uint32_t generation;   /* of the ike process; a newer one's SA replaces older ones with the same
                               remote selectors */
     uint16_t mtu;          /* inner MTU of this path, 0 = the device's */
+    /* Traffic flow confidentiality (RFC 4303 2.7, 2.6), of ESP in tunnel mode: an inner packet is
+     * filled up to `tfc` octets, or to the MTU where that is less; 0 = not. */
+    uint16_t tfc;
+    bool cover; /* dummy packets when nothing else goes out */
 };
 
 /* Facts for the IKE side. */
@@ -114,10 +120,12 @@ struct esp_fact {
 };
 
 struct esp_plane;
+struct esp_out_calls;
 struct esp_plane_config {
     uint16_t workers;
     uint32_t max_sas;
     uint16_t device_mtu;
+    uint16_t dummies; /* packets a second that SAs with `cover` send at least, 0 = no matter */
     const struct random *random;
     /* Called by a worker when there is a fact that should not wait for the next tick: a limit was
      * reached. At most twice an SA. Must not block; esp_tick() and esp_next_fact() are the answer.
@@ -138,6 +146,10 @@ int esp_move(struct esp_plane *plane, uint64_t tunnel, const struct endpoint *lo
 void esp_tick(struct esp_plane *plane,
               time_us now); /* at least once a second: lingering, lifetimes, reclaiming */
 bool esp_next_fact(struct esp_plane *plane, struct esp_fact *out);
+/* For a plane with `dummies`: how they are sent, before anything else. ERR_MEMORY */
+int esp_cover_open(struct esp_plane *plane, const struct esp_out_calls *calls) MUST_USE;
+/* Sends the dummies that are due; returns when to call again, TIME_NEVER without `dummies`. */
+time_us esp_cover(struct esp_plane *plane, time_us now);
 
 struct esp_sa_status {
     uint64_t tunnel;

@@ -93,8 +93,9 @@ struct sa {
     uint8_t head_len; /* octets of ours before the inner packet; with AH over IPv4 the outer header
                          too */
     bool esn, aead, iv_counts, ah, transport;
-    bool rare;               /* ah or transport: one branch for all others */
+    bool rare;               /* ah, transport or tfc: one branch for all others */
     uint16_t checksum_shift; /* transport.h */
+    uint16_t tfc;            /* as configured; tfc.c */
     uint32_t size;           /* of the whole block */
     uint64_t soft_bytes, hard_bytes, soft_packets, hard_packets;
 
@@ -115,7 +116,8 @@ struct sa {
     struct volume carried; /* taken over from the SAs before it, less what was handed on */
     uint32_t generation;
     uint16_t mtu_wanted, mtu_full; /* mtu_full: out_mtu when the path takes everything */
-    bool linked_in, linked_out;
+    bool linked_in, linked_out, cover;
+    uint64_t cover_mark; /* the sequence number at the last look for silence */
 };
 
 /* A mailbox with one slot, for facts that carry an address: the side fills it when it is empty, the
@@ -152,12 +154,15 @@ struct esp_plane {
     struct retired *retired, **retired_tail;
 
     struct sa *all, *fact_cursor;
+    struct cover *cover; /* NULL: no dummies */
     uint32_t count;
     time_us now; /* of the last tick */
 };
 
 struct side *plane_out_side(struct esp_plane *plane, uint16_t worker);
 struct side *plane_in_side(struct esp_plane *plane, uint16_t worker);
+/* The control thread's own, for dummies; never awake, as what is freed is freed by that thread. */
+struct side *plane_cover_side(struct esp_plane *plane);
 void side_awake(struct esp_plane *plane, struct side *side);
 void side_asleep(struct side *side);
 /* Dropped when the last one was not fetched yet. */
@@ -180,6 +185,9 @@ uint16_t sa_fit(const struct sa *sa, const struct sa_path *path, uint32_t outer)
 void sa_shrink(struct sa *sa, const struct sa_path *path, uint32_t len);
 
 /* Control thread. */
+void cover_free(struct esp_plane *plane);
+/* The SA ends. */
+void cover_forget(struct esp_plane *plane, const struct sa *sa);
 void sad_link(struct esp_plane *plane, struct sa *sa);
 void sad_unlink(struct esp_plane *plane, struct sa *sa);
 void spd_link(struct esp_plane *plane, struct sa *sa);

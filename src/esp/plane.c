@@ -36,6 +36,11 @@ struct side *plane_in_side(struct esp_plane *plane, uint16_t worker)
     return &plane->sides[plane->config.workers + worker];
 }
 
+struct side *plane_cover_side(struct esp_plane *plane)
+{
+    return &plane->sides[plane->side_count - 1];
+}
+
 static void retire(struct esp_plane *plane, struct retired *retired,
                    void (*release)(struct retired *))
 {
@@ -93,7 +98,7 @@ struct esp_plane *esp_create(const struct esp_plane_config *config)
     if (plane->config.workers == 0)
         plane->config.workers = 1;
     plane->retired_tail = &plane->retired;
-    plane->side_count = 2u * plane->config.workers;
+    plane->side_count = 2u * plane->config.workers + 1;
     plane->spi_shift = shift_for(config->max_sas);
     plane->destination_shift =
         shift_for(config->max_sas > UINT32_MAX / 2 ? UINT32_MAX : 2 * config->max_sas);
@@ -121,6 +126,7 @@ void esp_free(struct esp_plane *plane)
         return;
     while (plane->all)
         drop(plane, plane->all);
+    cover_free(plane);
     while (plane->retired) {
         struct retired *gone = plane->retired;
         plane->retired = gone->next;
@@ -173,6 +179,7 @@ static void drop(struct esp_plane *plane, struct sa *sa)
     sad_unlink(plane, sa);
     if (plane->fact_cursor == sa)
         plane->fact_cursor = sa->next;
+    cover_forget(plane, sa);
     *sa->link = sa->next;
     if (sa->next)
         sa->next->link = sa->link;

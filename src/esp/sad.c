@@ -254,7 +254,9 @@ int sad_create(struct esp_plane *plane, const struct esp_sa_config *config, stru
     sa->icv_len = (uint8_t)aead_icv_len(in);
     sa->ah = config->ah;
     sa->transport = config->transport;
-    sa->rare = sa->ah || sa->transport;
+    sa->tfc = sa->ah || sa->transport ? 0 : config->tfc;
+    sa->cover = config->cover && !sa->ah && !sa->transport;
+    sa->rare = sa->ah || sa->transport || sa->tfc;
     sa->checksum_shift = config->transport ? transport_shift(config) : 0;
     sa->head_len = sa->ah ? ah_head_len(config->remote.ip.family, sa->icv_len)
                           : (uint8_t)(ESP_HEADER + sa->iv_len);

@@ -60,24 +60,30 @@ static void put_iv(struct esp_out *out, const struct sa *sa, uint64_t sequence, 
 
 /* ---- the batch ------------------------------------------------------------------------------ */
 
-struct esp_out *esp_out_create(struct esp_plane *plane, uint16_t worker,
-                               const struct esp_out_calls *calls)
+struct esp_out *seal_create(struct esp_plane *plane, struct side *side,
+                            const struct esp_out_calls *calls)
 {
     struct esp_out *out = calloc(1, sizeof(*out));
     if (!out)
         return NULL;
     out->plane = plane;
-    out->side = plane_out_side(plane, worker);
+    out->side = side;
     out->counters = &out->side->counters;
     out->calls = *calls;
     out->engine = aead_engine_create();
-    out->buffer = aligned_alloc(64, OUT_BUFFER);
+    out->buffer = aligned_alloc(64, OUT_BUFFER + OUT_SLACK);
     if (!out->engine || !out->buffer ||
         iv_source_init(&out->ivs, out->engine, plane->config.random) != 0) {
         esp_out_free(out);
         return NULL;
     }
     return out;
+}
+
+struct esp_out *esp_out_create(struct esp_plane *plane, uint16_t worker,
+                               const struct esp_out_calls *calls)
+{
+    return seal_create(plane, plane_out_side(plane, worker), calls);
 }
 
 void esp_out_free(struct esp_out *out)
@@ -163,6 +169,7 @@ void seal_take(struct esp_out *out, const struct out_to *to, uint64_t sequence, 
             ah_take(out, to, sequence, len);
             return;
         }
+        len = tfc_fill(sa, out->buffer + out->used + sa->head_len, len);
     }
     uint8_t *packet = out->buffer + out->used;
     uint8_t *text = packet + sa->head_len;
@@ -210,14 +217,18 @@ static void account(struct esp_out *out, const struct run *run, const struct esp
         if (send->too_big)
             sa_shrink(sa, run->path, run->stride);
     }
-    note(&c->out_packets, send->sent);
-    note(&c->out_bytes, bytes);
     uint64_t packets =
         send->sent + atomic_fetch_add_explicit(&sa->out_packets, send->sent, memory_order_relaxed);
-    bytes += atomic_fetch_add_explicit(&sa->out_bytes, bytes, memory_order_relaxed);
-    put(&sa->last_out, now);
-    sa_raise(sa, SA_SAY_SENT);
-    sa_check_volume(out->plane, sa, packets, bytes);
+    uint64_t all = bytes + atomic_fetch_add_explicit(&sa->out_bytes, bytes, memory_order_relaxed);
+    if (out->dummies) { /* no traffic that wants an answer */
+        note(&c->out_dummies, send->sent);
+    } else {
+        note(&c->out_packets, send->sent);
+        note(&c->out_bytes, bytes);
+        put(&sa->last_out, now);
+        sa_raise(sa, SA_SAY_SENT);
+    }
+    sa_check_volume(out->plane, sa, packets, all);
 }
 
 void esp_out_flush(struct esp_out *out, time_us now)

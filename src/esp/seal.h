@@ -6,6 +6,7 @@
 
 enum {
     OUT_BUFFER = 256 * 1024,
+    OUT_SLACK = 64 * 1024,     /* padding of the last packet */
     TRAILER_MAX = 16 + 2 + 32, /* padding, its length, next header, the longest ICV */
     RANDOM_IVS = 256,
     IV_MAX = 16,
@@ -38,6 +39,7 @@ struct esp_out {
     struct iv_source ivs;
     uint32_t used; /* octets of buffer */
     uint16_t ops_count, run_count;
+    bool dummies;          /* and nothing else goes out here */
     uint64_t reply_tokens; /* packet-too-big answers that may be given now */
     time_us reply_filled;
     struct aead_op ops[AEAD_BATCH];
@@ -55,6 +57,8 @@ struct out_to {
     uint8_t next_header;
 };
 
+struct esp_out *seal_create(struct esp_plane *plane, struct side *side,
+                            const struct esp_out_calls *calls);
 /* A place for an inner packet of at most `len` octets; flushes first when there is none. Valid
  * until the next call. */
 uint8_t *seal_place(struct esp_out *out, const struct sa *sa, uint32_t len, time_us now);
@@ -66,6 +70,8 @@ void seal_add(struct esp_out *out, const struct out_to *to, uint32_t whole, uint
 /* `count` numbers for an SA; false when they are used up. */
 bool seal_numbers(struct esp_out *out, struct sa *sa, uint32_t count, uint64_t *first);
 
+/* Fills the packet of `len` octets up to what the SA's packets shall have; the new length. */
+uint32_t tfc_fill(const struct sa *sa, uint8_t *packet, uint32_t len);
 /* Answers a packet that does not fit `mtu` with ICMP, at most a hundred times a second. */
 void toobig_answer(struct esp_out *out, const struct inner *inner, uint16_t mtu, time_us now);
 

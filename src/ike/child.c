@@ -137,6 +137,17 @@ int child_set_selectors(struct child *c, const struct selector *local, size_t lo
     return 0;
 }
 
+/* What the peer says of the child beside algorithms and selectors. */
+void child_heed(const struct ike_engine *e, struct child *c, const struct wire_chain *chain)
+{
+    struct wire_notify_view n;
+    char where[ADDR_TEXT];
+    c->no_tfc = wire_notify_find(chain, NOTIFY_ESP_TFC_PADDING_NOT_SUPPORTED, &n);
+    if (c->no_tfc && e->conf->tfc)
+        log_info("ike: %s takes no packets that are filled up; `tfc` is off with it",
+                 endpoint_print(&c->sa->path.remote, where));
+}
+
 /* All of a child but its keys. */
 void child_describe(const struct child *c, struct ike_child *out)
 {
@@ -147,6 +158,7 @@ void child_describe(const struct child *c, struct ike_child *out)
     out->encr_bits = c->chosen.encr_bits;
     out->integ = c->chosen.integ;
     out->ah = c->chosen.encr == ENCR_NONE;
+    out->no_tfc = c->no_tfc;
     out->ke = c->chosen.ke;
     out->esn = c->chosen.sn == SN_64;
     out->out_waits = c->out_waits;

@@ -114,6 +114,7 @@ int create_choose_child(struct ike_engine *e, struct sa *sa, const struct wire_c
     c->spi_out = spi_out;
     c->out_waits = true; /* if another one can carry it, until the peer was heard on this one */
     c->chosen = select_chosen(&e->picked);
+    child_heed(e, c, chain);
     notify = traffic_choose(e, sa, chain, (size_t)count_i, (size_t)count_r, c);
     if (notify != 0) {
         child_free(e, c);
@@ -200,6 +201,7 @@ int create_accept_child(struct ike_engine *e, struct sa *sa, struct child *c,
         return ERR_NO_PROPOSAL;
     }
     c->chosen = select_chosen(&e->offered[0]);
+    child_heed(e, c, chain);
     struct ip ip4 = sa->tunnel->ip4, ip6 = sa->tunnel->ip6;
     if (!rekeyed && ke == SELECT_KE_NEVER)
         sa->tunnel->ip4 = sa->tunnel->ip6 = (struct ip){0}; /* as they were when we asked */

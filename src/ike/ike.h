@@ -220,6 +220,7 @@ struct ike_child {
     uint16_t ke; /* group of its own key exchange, 0 = none: for status */
     bool esn, udp, out_waits, initiator;
     bool ah;      /* RFC 4302 instead of ESP: then encr is 0, and udp never set */
+    bool no_tfc;  /* the peer takes no TFC padding on it (RFC 7296 3.10.1) */
     uint8_t wish; /* of the tunnel's initiator: 0 = the first child, n = conf children[n - 1] */
     uint8_t keymat_len; /* of each direction */
     uint8_t keymat_in[IKE_KEYMAT_MAX], keymat_out[IKE_KEYMAT_MAX];

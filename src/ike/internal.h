@@ -187,6 +187,7 @@ struct child {
     struct chosen chosen;
     uint8_t state;
     bool initiator, out_waits;
+    bool no_tfc;     /* ESP_TFC_PADDING_NOT_SUPPORTED came with it */
     bool stray_told; /* INVALID_SELECTORS was sent about it */
     bool replaced;   /* another one carries its traffic, so its end is no news */
     bool mute;       /* deleted by both sides at once: out has ended, in ends with our exchange */

@@ -79,6 +79,7 @@ int child_install(struct ike_engine *e, struct child *c, struct bytes secret, st
 int child_set_selectors(struct child *c, const struct selector *local, size_t local_count,
                         const struct selector *remote, size_t remote_count) MUST_USE;
 void child_describe(const struct child *c, struct ike_child *out);
+void child_heed(const struct ike_engine *e, struct child *c, const struct wire_chain *chain);
 void child_timer(struct ike_engine *e, struct child *c);
 void child_retry(struct ike_engine *e, struct child *c, time_us after);
 void child_time(struct ike_engine *e, struct child *c); /* its timer fired */

@@ -50,6 +50,16 @@ static void volume_limits(const struct ike_child *child, const struct conf_tunne
     }
 }
 
+/* Padding and dummies hide something only where nobody can read what is inside. */
+static void hide_lengths(const struct ike_child *child, const struct conf_tunnel *tunnel,
+                         struct esp_sa_config *out)
+{
+    if (child->ah || child->encr == ENCR_NULL)
+        return;
+    out->tfc = child->no_tfc ? 0 : tunnel->tfc;
+    out->cover = tunnel->dummies > 0;
+}
+
 void run_child_config(const struct ike_child *child, const struct conf *conf, uint32_t generation,
                       struct esp_sa_config *out)
 {
@@ -79,6 +89,7 @@ void run_child_config(const struct ike_child *child, const struct conf *conf, ui
         conf->tunnel.child_lifetime ? conf->tunnel.child_lifetime + GRACE_SECONDS : 0;
     out->generation = generation;
     out->mtu = conf->mtu;
+    hide_lengths(child, &conf->tunnel, out);
 }
 
 void run_child_suite(const struct ike_child *child, char text[static IPC_SUITE_TEXT])

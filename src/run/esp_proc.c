@@ -1,5 +1,6 @@
 #include "run/esp_proc.h"
 
+#include "run/esp_send.h"
 #include "run/esp_worker.h"
 #include "run/outbox.h"
 #include "run/sandbox.h"
@@ -23,7 +24,8 @@ struct esp_process {
     const struct esp_process_args *args;
     struct esp_plane *plane;
     struct esp_workers *workers;
-    struct outbox outbox; /* to the monitor, of whom nobody waits */
+    struct esp_sender sender; /* of dummy packets, which this thread sends */
+    struct outbox outbox;     /* to the monitor, of whom nobody waits */
     int ike_fd;
     int wake_fd; /* workers have urgent facts */
     bool done;
@@ -215,16 +217,24 @@ static bool was_woken(const struct esp_process *p, const struct pollfd *wait)
     return wait->revents && read(p->wake_fd, &count, sizeof(count)) > 0;
 }
 
+static int pause_until(time_us now, time_us due)
+{
+    time_us pause = due > now ? due - now : 0;
+    return pause < TICK_MS * TIME_MILLISECOND
+               ? (int)((pause + TIME_MILLISECOND - 1) / TIME_MILLISECOND)
+               : TICK_MS;
+}
+
 static void serve(struct esp_process *p)
 {
-    time_us next = run_now();
+    time_us next = run_now(), dummies = next;
     while (!p->done) {
         struct pollfd wait[3] = {{.fd = p->args->monitor_fd, .events = POLLIN},
                                  {.fd = p->ike_fd, .events = POLLIN},
                                  {.fd = p->wake_fd, .events = POLLIN}};
         if (outbox_waits(&p->outbox))
             wait[0].events |= POLLOUT;
-        (void)poll(wait, 3, TICK_MS);
+        (void)poll(wait, 3, dummies == TIME_NEVER ? TICK_MS : pause_until(run_now(), dummies));
         if (wait[1].revents)
             read_ike(p);
         if (wait[0].revents)
@@ -238,6 +248,8 @@ static void serve(struct esp_process *p)
             next = now + TICK_MS * TIME_MILLISECOND;
         }
         send_facts(p);
+        if (dummies != TIME_NEVER)
+            dummies = esp_cover(p->plane, now);
     }
 }
 
@@ -245,6 +257,21 @@ static void serve(struct esp_process *p)
 static uint32_t sa_limit(const struct conf *conf)
 {
     return conf->tunnel.max_tunnels * SAS_A_TUNNEL + SAS_LEAST;
+}
+
+static void send_dummies(void *context, struct esp_send *send)
+{
+    esp_send_run(context, send);
+}
+
+/* By the control thread, with the first worker's sockets. */
+static int open_cover(struct esp_process *p, const struct esp_workers_config *with)
+{
+    struct esp_out_calls calls = {.context = &p->sender, .send = send_dummies};
+    if (p->args->conf->tunnel.dummies == 0)
+        return 0;
+    esp_send_prepare(&p->sender, with->sockets, with->raw4, with->raw6, 0);
+    return esp_cover_open(p->plane, &calls);
 }
 
 /* Threads are made when privileges are gone and before the filter closes: it may then forbid
@@ -256,6 +283,7 @@ static int start(struct esp_process *p, char why[static 256])
                                       .max_sas = sa_limit(args->conf),
                                       .device_mtu =
                                           args->conf->mtu ? args->conf->mtu : RUN_DEFAULT_MTU,
+                                      .dummies = args->conf->tunnel.dummies,
                                       .random = &random_system,
                                       .urgent = wake,
                                       .urgent_context = p};
@@ -274,7 +302,7 @@ static int start(struct esp_process *p, char why[static 256])
     if (crypto_init())
         return ERR_CRYPTO;
     with.plane = p->plane = esp_create(&config);
-    if (!p->plane)
+    if (!p->plane || open_cover(p, &with))
         return ERR_MEMORY;
     int err = sandbox_drop(ROLE_ESP, args->conf->uid_base + ROLE_ESP, descriptors, why);
     if (!err)

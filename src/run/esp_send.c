@@ -19,6 +19,19 @@ struct control {
     size_t len;
 };
 
+void esp_send_prepare(struct esp_sender *sender, const struct run_sockets *sockets,
+                      const struct net_raw_group *raw4, const struct net_raw_group *raw6,
+                      uint16_t worker)
+{
+    *sender = (struct esp_sender){.count = sockets->count, .most = ESP_RUN_SEGMENTS};
+    sender->raw4 = raw4 ? raw4->worker[worker] : -1;
+    sender->raw6 = raw6 ? raw6->worker[worker] : -1;
+    for (size_t i = 0; i < sockets->count; i++) {
+        sender->udp[i].ip = sockets->ip[i];
+        sender->udp[i].fd = sockets->group[i].worker[worker];
+    }
+}
+
 static void put(struct control *control, int level, int type, const void *data, size_t len)
 {
     struct cmsghdr *c = (struct cmsghdr *)(void *)(control->octets + control->len);

@@ -7,7 +7,7 @@
 
 enum { SEND_SOCKETS = RUN_GROUPS };
 
-/* The sockets of one worker; used by its out thread only. */
+/* The sockets of one worker; each thread has a sender of its own. */
 struct esp_sender {
     size_t count;
     struct {
@@ -19,6 +19,10 @@ struct esp_sender {
     uint32_t without_gso; /* sends to go before UDP_SEGMENT is tried again */
 };
 
+/* With the sockets of this worker; nothing is opened. */
+void esp_send_prepare(struct esp_sender *sender, const struct run_sockets *sockets,
+                      const struct net_raw_group *raw4, const struct net_raw_group *raw6,
+                      uint16_t worker);
 void esp_send_run(struct esp_sender *sender, struct esp_send *send);
 
 #endif

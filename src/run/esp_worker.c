@@ -325,17 +325,10 @@ static void add_source(struct worker *worker, int fd, bool udp, bool ah, uint8_t
 
 static void give_sockets(struct worker *worker, const struct esp_workers_config *config)
 {
-    uint16_t index = worker->index;
     struct esp_sender *sender = &worker->sender;
-    sender->most = ESP_RUN_SEGMENTS;
-    sender->raw4 = config->raw4 ? config->raw4->worker[index] : -1;
-    sender->raw6 = config->raw6 ? config->raw6->worker[index] : -1;
-    for (size_t i = 0; i < config->sockets->count; i++) {
-        int fd = config->sockets->group[i].worker[index];
-        sender->udp[sender->count].ip = config->sockets->ip[i];
-        sender->udp[sender->count++].fd = fd;
-        add_source(worker, fd, true, false, config->sockets->ip[i].family);
-    }
+    esp_send_prepare(sender, config->sockets, config->raw4, config->raw6, worker->index);
+    for (size_t i = 0; i < sender->count; i++)
+        add_source(worker, sender->udp[i].fd, true, false, sender->udp[i].ip.family);
     add_source(worker, sender->raw4, false, config->sockets->ah, 4);
     add_source(worker, sender->raw6, false, config->sockets->ah, 6);
 }

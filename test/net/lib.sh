@@ -364,6 +364,12 @@ sniff_count()
     tcpdump -n -r "$LAB_DIR/$1.pcap" "$2" 2>/dev/null | wc -l
 }
 
+# sniff_lengths LABEL FILTER: the lengths that those packets have, each once.
+sniff_lengths()
+{
+    tcpdump -n -r "$LAB_DIR/$1.pcap" "$2" 2>/dev/null | sed -n 's/.*, length \([0-9]*\).*/\1/p' | sort -nu | paste -sd' '
+}
+
 sniff_show()
 {
     tcpdump -n -r "$LAB_DIR/$1.pcap" -c "${3:-10}" "$2" 2>/dev/null

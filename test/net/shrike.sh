@@ -23,7 +23,7 @@ shrike_need()
 #   gateway: id, listen, cert, key, ca, pool, dns, routes (its networks), any_cert, peer (identity
 #            of the one client with a shared secret), nat
 #   client:  remote (address), id, rid, cert, key, ca, send, request, local, interface
-#   both:    psk, ike, esp, ah, legacy, pfs, esn, encap, fragment, ike_life, child_life, reauth,
+#   both:    psk, ike, esp, ah, legacy, pfs, esn, encap, tfc, dummies, fragment, ike_life, child_life, reauth,
 #            child_packets, dpd, workers, level
 shrike_conf()
 {
@@ -101,6 +101,8 @@ shrike_common_sections()
     shrike_line pfs "${c[pfs]:-}"
     shrike_line esn "${c[esn]:-}"
     shrike_line encapsulation "${c[encap]:-}"
+    shrike_line tfc "${c[tfc]:-}"
+    shrike_line dummies "${c[dummies]:-}"
     shrike_line fragment "${c[fragment]:-}"
     echo '[life]'
     shrike_line ike "${c[ike_life]:-}"

@@ -10,7 +10,8 @@
 #   sswan_count NAME                     "IKE-SAs CHILD-SAs" established now
 #   sswan_says NAME REGEX                is it in charon's log since the last start?
 #
-# SSWAN_OPTIONS: further lines for strongswan.conf, read by sswan_start.
+# SSWAN_OPTIONS: further lines for strongswan.conf; SSWAN_PLUGINS: others than these; both read by
+# sswan_start.
 #
 # kernel-libipsec: ESP in user space over a TUN device, always in UDP, tunnel mode, no ESN. It would
 # send its own IKE packets into a tunnel whose selectors cover the peer, hence the mark.
@@ -105,7 +106,7 @@ sswan_start()
     local name=$1
     sswan_write "$name" /etc/strongswan.conf <<END
 charon-systemd {
-    load = $(echo $sswan_plugins)
+    load = $(echo ${SSWAN_PLUGINS:-$sswan_plugins})
     retransmit_base = 1.4
     retransmit_timeout = 0.5
     retransmit_tries = 6

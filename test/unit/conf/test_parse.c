@@ -177,24 +177,25 @@ static void networks_become_children(void **state)
 static void a_gateway_has_its_values(void **state)
 {
     (void)state;
-    struct conf *c = parse("[gateway]\n"
-                           "name = vpn.example.com\n"
-                           "cert = g.pem\nkey=/abs/g.key\n ca\t=\tsub/ca.pem\n"
-                           "listen = 192.0.2.1, [2001:db8::1]:4500, ::\n"
-                           "outside = eth0 # the uplink\n"
-                           "workers = 3\ninstance = west\nrun-dir = /tmp/x\nuser-ids = 70000\n"
-                           "[network]\n"
-                           "pool = 10.99.0.0/16, fd99::/64\ndns = 9.9.9.9,2620:fe::fe\n"
-                           "routes = 10.0.0.0/8\nmtu = 1400\nclient-to-client = yes\n"
-                           "[auth]\nmethods = cert, psk\nany-cert = yes\nunique = no\n"
-                           "[crypto]\nike = aes256gcm16-prfsha384-x25519\nesp = aes128gcm16-esn\n"
-                           "pfs = no\nreplay-window = 8192\nencapsulation = auto\n"
-                           "[life]\nike = 1h30m\nchild = 600\nchild-bytes = 64G\n"
-                           "child-packets = 3M\ndpd = never\nkeepalive = 25s\n"
-                           "[log]\nlevel = debug\n"
-                           "[client alice@example.com]\naddress = 10.99.0.7, fd99::7\n"
-                           "[client \"branch 7\"]\nidentity = keyid:branch7\npsk = a b # c\n"
-                           "networks = 192.168.7.0/24, fd07::/64\n");
+    struct conf *c =
+        parse("[gateway]\n"
+              "name = vpn.example.com\n"
+              "cert = g.pem\nkey=/abs/g.key\n ca\t=\tsub/ca.pem\n"
+              "listen = 192.0.2.1, [2001:db8::1]:4500, ::\n"
+              "outside = eth0 # the uplink\n"
+              "workers = 3\ninstance = west\nrun-dir = /tmp/x\nuser-ids = 70000\n"
+              "[network]\n"
+              "pool = 10.99.0.0/16, fd99::/64\ndns = 9.9.9.9,2620:fe::fe\n"
+              "routes = 10.0.0.0/8\nmtu = 1400\nclient-to-client = yes\n"
+              "[auth]\nmethods = cert, psk\nany-cert = yes\nunique = no\n"
+              "[crypto]\nike = aes256gcm16-prfsha384-x25519\nesp = aes128gcm16-esn\n"
+              "pfs = no\nreplay-window = 8192\nencapsulation = auto\ntfc = mtu\ndummies = 20\n"
+              "[life]\nike = 1h30m\nchild = 600\nchild-bytes = 64G\n"
+              "child-packets = 3M\ndpd = never\nkeepalive = 25s\n"
+              "[log]\nlevel = debug\n"
+              "[client alice@example.com]\naddress = 10.99.0.7, fd99::7\n"
+              "[client \"branch 7\"]\nidentity = keyid:branch7\npsk = a b # c\n"
+              "networks = 192.168.7.0/24, fd07::/64\n");
     const struct conf_tunnel *t = &c->tunnel;
     assert_true(c->gateway && !t->initiator);
     assert_string_equal(t->name, "west");
@@ -223,6 +224,8 @@ static void a_gateway_has_its_values(void **state)
     assert_int_equal(t->esp_count, 1);
     assert_null(proposal_find(&t->esp[0], TRANSFORM_KE));
     assert_int_equal(t->replay_window, 8192);
+    assert_int_equal(t->tfc, CONF_TFC_MTU);
+    assert_int_equal(t->dummies, 20);
     assert_int_equal(t->encap, CONF_ENCAP_AUTO);
     assert_int_equal(t->ike_lifetime, 5400);
     assert_int_equal(t->child_lifetime, 600);
@@ -289,6 +292,8 @@ static void what_is_left_out_follows(void **state)
     assert_true(c->tunnel.request_ip4 && c->tunnel.request_ip6 && c->dns_from_gateway);
     assert_true(c->tunnel.pfs && c->tunnel.esn);
     assert_int_equal(c->tunnel.replay_window, 1024);
+    assert_int_equal(c->tunnel.tfc, 0);
+    assert_int_equal(c->tunnel.dummies, 0);
     assert_int_equal(c->log_level, LEVEL_INFO);
     conf_free(c);
     /* site to site: no address is asked for */

@@ -157,7 +157,8 @@ void ike_fact(struct ike_engine *e, time_us now, const struct ike_fact *fact)
             break;
         case IKE_FACT_SENT:
             sa->last_sent = e->now;
-            if (e->conf->dpd > 0 && e->now - sa->last_heard >= e->conf->dpd * TIME_SECOND)
+            if (e->conf->dpd > 0 &&
+                (e->now - sa->last_heard >= e->conf->dpd * TIME_SECOND || roam_doubts(e, sa)))
                 check_liveness(e, sa);
             break;
         case IKE_FACT_STRAYED:

@@ -49,8 +49,8 @@ static void put_addresses(const struct ike_engine *e, const struct sa *sa, struc
         wire_put_notify(b, NOTIFY_NO_ADDITIONAL_ADDRESSES, (struct bytes){0});
 }
 
-/* The list of a message takes the place of the one before. */
-static void read_addresses(struct tunnel *t, const struct wire_chain *chain)
+/* The list of a message takes the place of the one before. False: it has none. */
+static bool read_addresses(struct tunnel *t, const struct wire_chain *chain)
 {
     struct ip found[ROAM_PEERS];
     uint8_t count = 0;
@@ -66,9 +66,10 @@ static void read_addresses(struct tunnel *t, const struct wire_chain *chain)
             found[count++] = ip_from_octets(is4 ? 4 : 6, n.data.at);
     }
     if (!told || (count == 0 && !t->roam) || !roam_of(t))
-        return;
+        return false;
     memcpy(t->roam->peer, found, count * sizeof(*found));
     t->roam->peer_count = count;
+    return true;
 }
 
 void mobike_put_support(struct ike_engine *e, const struct sa *sa, struct wire_builder *b)
@@ -86,7 +87,7 @@ void mobike_read_support(struct ike_engine *e, struct sa *sa, const struct wire_
     t->mobike = e->conf->roam && sa->nat_peer_aware && sa->path.port == IKE_PORT_NATT &&
                 wire_notify_find(chain, NOTIFY_MOBIKE_SUPPORTED, &n);
     if (t->mobike)
-        read_addresses(t, chain);
+        (void)read_addresses(t, chain);
 }
 
 static void put_no_nats(const struct sa *sa, struct wire_builder *b)
@@ -203,6 +204,45 @@ static void check_answered(struct ike_engine *e, struct sa *sa, const struct inp
     ask_again(e, sa);
 }
 
+/* ---- the gateway: its own addresses */
+
+static const struct ike_local *own_address(const struct ike_engine *e, const struct ip *ip)
+{
+    for (size_t i = 0; i < e->addresses.local_count; i++)
+        if (ip_equal(&e->addresses.local[i].at.ip, ip))
+            return &e->addresses.local[i];
+    return NULL;
+}
+
+/* To the same place from another address. One of the other family would not do: the client's port
+ * there is not known. */
+static bool replace_local(const struct ike_engine *e, struct ike_path *path)
+{
+    for (size_t i = 0; i < e->addresses.local_count; i++) {
+        const struct ike_local *own = &e->addresses.local[i];
+        if (own->at.ip.family != path->remote.ip.family ||
+            (is_private(&own->at.ip) && !is_private(&path->remote.ip)))
+            continue;
+        path->local = own->at;
+        return true;
+    }
+    return false;
+}
+
+/* Which addresses are used is for the client to say (RFC 4555 3.5), but from one that is gone
+ * nothing can be sent: what we have to say goes from another one (3.6), and traffic with it. */
+void mobike_own_address_gone(struct ike_engine *e, struct sa *sa)
+{
+    struct roam *r = sa->tunnel->roam;
+    if (own_address(e, &sa->path.local.ip) || !replace_local(e, &sa->path))
+        return;
+    if (r && r->checking && !own_address(e, &r->safe.local.ip))
+        r->checking = replace_local(e, &r->safe);
+    queue_move(e, sa);
+    queue_event(e, IKE_EVENT_MOVED, sa->tunnel, &sa->path, 0, "our own address is gone");
+    window_hurry(e, sa);
+}
+
 /* ---- the gateway: what a request says */
 
 static bool nats_seen(const struct input *in, struct bytes claim)
@@ -266,7 +306,8 @@ void mobike_request(struct ike_engine *e, struct sa *sa, const struct input *in,
     struct nat_view view;
     uint16_t refusal = 0;
     path_look(in, in->inner, &view);
-    read_addresses(sa->tunnel, in->inner);
+    if (read_addresses(sa->tunnel, in->inner) && sa->tunnel->initiator)
+        roam_told(e, sa, &in->path);
     if (!sa->tunnel->initiator && wire_notify_find(in->inner, NOTIFY_UPDATE_SA_ADDRESSES, &n))
         refusal = update(e, sa, in, &view);
     if (refusal)

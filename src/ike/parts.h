@@ -328,6 +328,7 @@ void mobike_request(struct ike_engine *e, struct sa *sa, const struct input *in,
 void mobike_response(struct ike_engine *e, struct sa *sa, const struct input *in);
 /* Traffic goes to `target` when it has answered. */
 void mobike_check(struct ike_engine *e, struct sa *sa, const struct ike_path *target);
+void mobike_own_address_gone(struct ike_engine *e, struct sa *sa);
 /* Where ESP goes now: not to a place that has not answered yet. */
 const struct ike_path *mobike_esp_path(const struct sa *sa, bool *udp);
 
@@ -340,8 +341,11 @@ const struct ike_path *roam_path(struct ike_engine *e, struct sa *sa);
 bool roam_pause(struct ike_engine *e, struct sa *sa, time_us *pause);
 /* When nothing will come of it any more; `usual` without a search. */
 time_us roam_end(const struct ike_engine *e, const struct sa *sa, time_us usual);
+/* Traffic goes out and nothing comes in, and there is another path. */
+bool roam_doubts(const struct ike_engine *e, const struct sa *sa);
 void roam_answered(struct ike_engine *e, struct sa *sa, const struct ike_path *path);
 void roam_heard(struct ike_engine *e, struct sa *sa, const struct ike_path *at);
+void roam_told(struct ike_engine *e, struct sa *sa, const struct ike_path *from);
 void roam_updated(struct ike_engine *e, struct sa *sa, const struct input *in);
 void roam_tried(struct ike_engine *e, struct sa *sa, const struct ike_path *path);
 time_us roam_at(const struct sa *sa);

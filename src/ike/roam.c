@@ -23,6 +23,7 @@
 #define ROUND_FIRST (TIME_SECOND / 2)
 #define ROUND_CAP   (5 * TIME_SECOND)
 #define UNSURE      (5 * TIME_SECOND)
+#define DOUBT       (3 * TIME_SECOND)
 #define TRIAL_FIRST (10 * TIME_SECOND)
 #define TRIAL_CAP   (600 * TIME_SECOND)
 enum { TUNNELS_OF_CLIENT = 4, SEARCH_AFTER = 2, TRIAL_TRIES = 3, ELSEWHERE_AFTER = 3 };
@@ -194,6 +195,8 @@ static void tunnel_addresses(struct ike_engine *e, struct tunnel *t, bool change
 {
     struct sa *sa = t->sa;
     bool up = sa && sa->state == IKE_STATE_ESTABLISHED;
+    if (up && !t->initiator && t->mobike)
+        mobike_own_address_gone(e, sa);
     if (up && changed && t->mobike && (!t->initiator || own_of(e, &sa->path)) &&
         task_add(e, sa, (struct task){.kind = TASK_ADDRESSES}) == 0)
         sa_arm(e, &sa->timer_duty, e->now); /* of many tunnels, a few at a time */
@@ -310,7 +313,25 @@ time_us roam_end(const struct ike_engine *e, const struct sa *sa, time_us usual)
     return r->unsure && r->since + UNSURE < usual ? r->since + UNSURE : usual;
 }
 
+bool roam_doubts(const struct ike_engine *e, const struct sa *sa)
+{
+    struct ike_path all[ROAM_PATHS];
+    return client(sa) && sa->tunnel->mobike && e->now - sa->last_heard >= DOUBT &&
+           paths(e, sa, all) > 1;
+}
+
 /* ---- answers */
+
+/* We are on a path that we would rather not use: what led nowhere may work again. */
+static void look_back(struct ike_engine *e, struct sa *sa)
+{
+    struct roam *r = sa->tunnel->roam;
+    const struct ike_local *here = own_of(e, &sa->path);
+    if (!here || e->addresses.local[0].rank >= here->rank)
+        return;
+    r->trial_pause = TRIAL_FIRST;
+    r->trial_again = e->now + TRIAL_FIRST;
+}
 
 void roam_answered(struct ike_engine *e, struct sa *sa, const struct ike_path *path)
 {
@@ -330,6 +351,7 @@ void roam_answered(struct ike_engine *e, struct sa *sa, const struct ike_path *p
     for (size_t i = 0; i < count; i++) {
         if (path_equal(path, &all[i])) {
             adopt(e, sa, &all[i]);
+            look_back(e, sa);
             return;
         }
     }
@@ -362,6 +384,22 @@ void roam_heard(struct ike_engine *e, struct sa *sa, const struct ike_path *at)
     here.interface = at->interface;
     adopt(e, sa, &here);
     e->woken = sa; /* an update may have to be sent */
+}
+
+/* The gateway has told its addresses, by a message that came this way. When the one that we use is
+ * not among them any more, the one that it came from is as good as any (RFC 4555 3.6). */
+void roam_told(struct ike_engine *e, struct sa *sa, const struct ike_path *from)
+{
+    struct roam *r = client(sa);
+    if (!r || ip_equal(&from->remote.ip, &sa->path.remote.ip))
+        return;
+    for (size_t i = 0; i < r->peer_count; i++)
+        if (ip_equal(&r->peer[i], &sa->path.remote.ip))
+            return;
+    if (own_of(e, from)) {
+        adopt(e, sa, from);
+        window_hurry(e, sa);
+    }
 }
 
 void roam_updated(struct ike_engine *e, struct sa *sa, const struct input *in)

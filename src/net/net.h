@@ -107,7 +107,8 @@ struct net_source {
     uint32_t interface;
     uint32_t metric; /* 0: what the kernel would choose; else the route's, and one more */
 };
-/* All that are known beyond their link, but those of the interface `except`. */
+/* All that are known beyond their link, but those of the interface `except` and of links that are
+ * down. */
 size_t net_sources_all(uint32_t except, struct net_source *out, size_t max);
 /* One for each interface and family by which `to` (or, of the other family, the internet) can be
  * reached, best first. */

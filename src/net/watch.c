@@ -56,6 +56,11 @@ struct collection {
     struct net_source at[FOUND_MAX];
 };
 
+struct dead_links {
+    size_t count;
+    uint32_t at[FOUND_MAX];
+};
+
 /* Of this host, usable, and known beyond its link. */
 static int visit_own(const struct nlmsghdr *header, void *context)
 {
@@ -83,12 +88,39 @@ static void collect(struct collection *c)
     (void)netlink_ask(&request, visit_own, c);
 }
 
+static int visit_link(const struct nlmsghdr *header, void *context)
+{
+    struct dead_links *dead = context;
+    const struct ifinfomsg *link = mnl_nlmsg_get_payload(header);
+    unsigned alive = IFF_UP | IFF_RUNNING;
+    if (header->nlmsg_type == RTM_NEWLINK && (link->ifi_flags & alive) != alive &&
+        dead->count < FOUND_MAX)
+        dead->at[dead->count++] = (uint32_t)link->ifi_index;
+    return MNL_CB_OK;
+}
+
+static bool is_dead(const struct dead_links *dead, uint32_t interface)
+{
+    for (size_t i = 0; i < dead->count; i++)
+        if (dead->at[i] == interface)
+            return true;
+    return false;
+}
+
+/* An IPv4 address stays on a link that is down. */
 size_t net_sources_all(uint32_t except, struct net_source *out, size_t max)
 {
+    struct netlink_request request;
     struct collection c = {.except = except};
+    struct dead_links dead = {.count = 0};
+    struct ifinfomsg *body = netlink_begin(&request, RTM_GETLINK, NLM_F_DUMP, sizeof(*body));
+    body->ifi_family = AF_UNSPEC;
+    (void)netlink_ask(&request, visit_link, &dead);
     collect(&c);
-    size_t count = c.count < max ? c.count : max;
-    memcpy(out, c.at, count * sizeof(*out));
+    size_t count = 0;
+    for (size_t i = 0; i < c.count && count < max; i++)
+        if (!is_dead(&dead, c.at[i].interface))
+            out[count++] = c.at[i];
     return count;
 }
 

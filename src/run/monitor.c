@@ -182,6 +182,7 @@ int run_monitor(struct conf *conf, int ready_fd)
     if (code == 0)
         code = confine();
     if (code == 0) {
+        uplinks_forget(m);
         say_ready(m);
         serve(m);
         code = m->exit_code;

@@ -202,6 +202,35 @@ static void test_told_later(void **state)
     pair_end(&p);
 }
 
+/* The gateway loses the address that is in use: it says so from another one, and goes on sending
+ * from there; the client's update follows. */
+static void test_gateway_moves(void **state)
+{
+    (void)state;
+    for (int nat = 0; nat < 2; nat++) {
+        struct pair p = roaming();
+        sim_uplink(p.gateway, "192.0.2.200", NULL);
+        if (!nat) {
+            p.client->uplinks[0].nat_ip.family = 0;
+            p.client->uplinks[0].nat_shift = 0;
+        }
+        up(&p);
+        sim_run(p.sim, TIME_SECOND);
+        expect_on(&p, 0, "192.0.2.1");
+        p.sim->link.delay_min = p.sim->link.delay_max = 50 * TIME_MILLISECOND;
+        unsigned gateway_moves = p.gateway->esp_moves, client_moves = p.client->esp_moves;
+        p.gateway->uplinks[0].down = true;
+        sim_addresses(p.gateway, NULL);
+        assert_int_equal(p.gateway->esp_moves, gateway_moves + 1);
+        sim_run(p.sim, 110 * TIME_MILLISECOND);
+        assert_true(p.client->esp_moves > client_moves);
+        sim_run(p.sim, TIME_SECOND);
+        expect_on(&p, 0, "192.0.2.200");
+        sim_check_pair(p.sim, p.client, p.gateway);
+        pair_end(&p);
+    }
+}
+
 static struct ip quiet_nat;
 static enum sim_fate no_wifi(struct sim *sim, struct sim_datagram *d)
 {
@@ -512,6 +541,7 @@ int main(void)
         cmocka_unit_test(test_to_ip6_and_back),
         cmocka_unit_test(test_told_addresses),
         cmocka_unit_test(test_told_later),
+        cmocka_unit_test(test_gateway_moves),
         cmocka_unit_test(test_dead_uplink),
         cmocka_unit_test(test_captive_wifi),
         cmocka_unit_test(test_change_during_exchange),

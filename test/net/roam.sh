@@ -1,0 +1,388 @@
+#!/usr/bin/env bash
+# A client that walks about (MOBIKE, RFC 4555): one long TCP connection through the tunnel, both ways, must
+# not break and must arrive whole, while the client's uplinks come, go and change, and the gateway's too.
+# How long traffic stood still is printed for each move, not judged.
+#
+#          wifi0 192.168.7.2 --- home (NAT, keeps ports) ------ 203.0.113.2 --+
+#   client cell0 10.64.0.2 ----- carrier (NAT, new ports) ---- 203.0.113.18 --+            198.51.100.1 +
+#          cable0 203.0.113.34 ------------- no NAT --------------------------+- internet  2001:db8:5::1 + server
+#          six0 2001:db8:6::2 -------------- IPv6 only -----------------------+            198.51.101.1 +
+#                                                            inside: 10.20.0.1 on lo
+#
+#   test/net/roam.sh [PART...]    parts: split full (in ./check, both short)
+#                                 sswan-gateway sswan-client (strongSwan 6.1, the root "six")
+
+. "$(dirname "$0")/lib.sh"
+. "$LAB_LIB/shrike.sh"
+. "$LAB_LIB/sswan.sh"
+lab_enter "$@"
+shrike_need roam || { lab_summary; exit; }
+
+LEVEL=${LEVEL:-info} PATIENCE=${PATIENCE:-16}
+UPLINKS='wifi0 cell0 cable0 six0'
+declare -A LINK=([wifi0]=home [cell0]=mobile [cable0]=cable [six0]=six) # where the internet sees it
+declare -A RANK=([wifi0]=100 [cell0]=200 [cable0]=50 [six0]=300)
+declare -A ADDRESS=([wifi0]=192.168.7.2 [cell0]=10.64.0.2 [cable0]=203.0.113.34 [six0]=2001:db8:6::2)
+declare -A VIA=([wifi0]=192.168.7.1 [cell0]=10.64.0.1 [cable0]=203.0.113.33 [six0]=2001:db8:6::1)
+declare -A BITS=([wifi0]=24 [cell0]=24 [cable0]=28 [six0]=64)
+
+# network [CLIENT-ROOT] [SERVER-ROOT]: "shrike", or a version of strongSwan
+network()
+{
+    if [ "$1" = shrike ]; then host client; else sswan_host client "$1"; fi
+    if [ "$2" = shrike ]; then host server; else sswan_host server "$2"; fi
+    host home
+    host carrier
+    host internet
+    wire client wifi0 home lan
+    wire client cell0 carrier lan
+    wire client cable0 internet cable
+    wire client six0 internet six
+    wire home wan internet home
+    wire carrier wan internet mobile
+    wire internet gw0 server gw0
+    wire internet gw1 server gw1
+    addr home lan 192.168.7.1/24
+    addr carrier lan 10.64.0.1/24
+    addr home wan 203.0.113.2/28
+    addr carrier wan 203.0.113.18/28
+    addr internet home 203.0.113.1/28
+    addr internet mobile 203.0.113.17/28
+    addr internet cable 203.0.113.33/28
+    addr internet six 2001:db8:6::1/64
+    addr internet gw0 198.51.100.2/24 2001:db8:5::2/64
+    addr internet gw1 198.51.101.2/24
+    addr server gw0 198.51.100.1/24 2001:db8:5::1/64
+    addr server gw1 198.51.101.1/24
+    addr server lo 10.20.0.1/32
+    route home default via 203.0.113.1
+    route carrier default via 203.0.113.17
+    route server default via 198.51.100.2 metric 100
+    route server default via 198.51.101.2 metric 200
+    route server default via 2001:db8:5::2
+    forward home
+    forward carrier
+    forward internet
+    masquerade home wan
+    at carrier nft -f - <<END
+table inet lab_nat {
+    chain out {
+        type nat hook postrouting priority srcnat;
+        oifname "wan" meta l4proto udp masquerade to :20000-60000 random
+    }
+}
+END
+    local dev
+    for dev in $UPLINKS; do at client ip link set "$dev" down; done
+}
+
+# ---- what moves
+
+rises()
+{
+    local dev=$1 address=${2:-${ADDRESS[$1]}}
+    at client ip link set "$dev" up
+    addr client "$dev" "$address/${BITS[$dev]}" 2>/dev/null
+    route client default via "${VIA[$dev]}" dev "$dev" metric "${RANK[$dev]}" 2>/dev/null
+    return 0
+}
+
+# As when a card is pulled out: the link, its routes and its addresses.
+falls()
+{
+    at client ip link set "$1" down
+    at client ip addr flush dev "$1"
+}
+
+swaps()
+{
+    falls "$1"
+    rises "$2"
+}
+
+# Another lease from the same network.
+renumbers()
+{
+    at client ip addr del "${ADDRESS[$1]}/${BITS[$1]}" dev "$1"
+    rises "$1" "$2"
+}
+
+ranks()
+{
+    at client ip route del default dev "$1"
+    route client default via "${VIA[$1]}" dev "$1" metric "$2"
+}
+
+# The router of the home is restarted: another address outside, all mappings forgotten.
+home_restarts()
+{
+    local old=203.0.113.2 new=203.0.113.3
+    at home ip addr show dev wan | grep -q 203.0.113.2/ || old=203.0.113.3 new=203.0.113.2
+    at home ip addr del $old/28 dev wan
+    addr home wan $new/28
+    route home default via 203.0.113.1
+    at home conntrack -F 2>/dev/null
+    return 0
+}
+
+# The access point stays, its own uplink is dead: nothing on the client changes.
+home_dies()
+{
+    at home ip link set wan down
+}
+
+home_lives()
+{
+    at home ip link set wan up
+    route home default via 203.0.113.1 2>/dev/null
+    return 0
+}
+
+gateway_loses()
+{
+    at server ip link set "$1" down
+}
+
+gateway_gets()
+{
+    at server ip link set gw0 up
+    addr server gw0 198.51.100.1/24 2001:db8:5::1/64 2>/dev/null
+    route server default via 198.51.100.2 metric 100 2>/dev/null
+    route server default via 2001:db8:5::2 2>/dev/null
+    return 0
+}
+
+both_move()
+{
+    gateway_loses gw0
+    swaps "$1" "$2"
+}
+
+# ---- what is watched
+
+now_us()
+{
+    echo "${EPOCHREALTIME/./}"
+}
+
+# stood_still SINCE: the longest time without a reply from then on, in ms
+stood_still()
+{
+    awk -F'[][]' -v since="$1" '/bytes from/ {
+            t = $2 * 1000
+            if (last && t > since && t - last > most) most = t - last
+            last = t
+        }
+        END { printf "%.0f", most }' "$(logfile "$RUN-pings")"
+}
+
+replies_since()
+{
+    awk -F'[][]' -v since="$1" '/bytes from/ && $2 * 1000 > since {n++} END {exit n < 10}' "$(logfile "$RUN-pings")"
+}
+
+# Where the client's IKE SA is: "local remote".
+place()
+{
+    if [ "$CLIENT" = shrike ]; then
+        shrike_status client "s['tunnels'][0]['local'] + ' ' + s['tunnels'][0]['remote']"
+    else
+        sswan_sas client | awk '/^  *local / {split($0, a, "@ "); sub(/\[.*/, "", a[2]); l = a[2]}
+            /^  *remote / {split($0, a, "@ "); sub(/\[.*/, "", a[2]); r = a[2]} END {print l, r}'
+    fi
+}
+
+at_place()
+{
+    local have
+    have=$(place)
+    case $have in *"$1"*' '*"$2"*) ;; *) return 1 ;; esac
+}
+
+# move WHAT UPLINK ADDRESS GATEWAY COMMAND...: after it the tunnel has to be on that uplink, between these.
+move()
+{
+    local what=$1 uplink=$2 own=$3 gateway=$4 began
+    shift 4
+    began=$(($(now_us) / 1000))
+    echo "$began moving" >>"$LAB_DIR/$RUN.phases"
+    "$@"
+    if ! wait_for "$PATIENCE" at_place "$own" "$gateway" || ! wait_for "$PATIENCE" replies_since $(($(now_us) / 1000)); then
+        fail "$RUN: $what" "not on $uplink, or no replies: $(place)"
+        return 1
+    fi
+    # Only now both directions are where they should be.
+    echo "$(($(now_us) / 1000)) $uplink" >>"$LAB_DIR/$RUN.phases"
+    sleep 0.6
+    pass "$RUN: $what: traffic stood still for $(stood_still $((began - 100))) ms"
+}
+
+# Between the moves, ESP on the one uplink, and on no other.
+judge_ways()
+{
+    local dev
+    echo "$(($(now_us) / 1000)) end" >>"$LAB_DIR/$RUN.phases"
+    for dev in $UPLINKS; do
+        tcpdump -n -tt -r "$LAB_DIR/$RUN-$dev.pcap" "$LAB_ESP" 2>/dev/null |
+            awk -v dev="$dev" '{printf "%.0f %s\n", $1 * 1000, dev}'
+    done | sort -n | awk -v phases="$LAB_DIR/$RUN.phases" '
+        BEGIN { n = now = 0; while ((getline line < phases) > 0) { split(line, w, " "); at[n] = w[1]; on[n++] = w[2] } }
+        {
+            while (now + 1 < n && $1 >= at[now + 1]) now++
+            if ($1 >= at[now] && on[now] != "moving" && on[now] != "end" && $1 < at[now + 1]) {
+                if (on[now] == $2) right[now]++; else wrong[on[now] " but " $2]++
+            }
+        }
+        END {
+            for (i = 0; i < n; i++)
+                if (on[i] != "moving" && on[i] != "end" && right[i] < 5) print "nothing on " on[i] " (phase " i ")"
+            for (what in wrong) print wrong[what] " packets on " what
+        }' >"$LAB_DIR/$RUN.wrong"
+    is "$RUN: traffic went where it should" "$(paste -sd';' "$LAB_DIR/$RUN.wrong")" ''
+}
+
+watch_begins()
+{
+    local dev
+    : >"$LAB_DIR/$RUN.phases"
+    rm -f "$LAB_DIR/flow.stop"
+    for dev in $UPLINKS; do sniff internet "${LINK[$dev]}" "$RUN-$dev" ''; done
+}
+
+traffic_begins()
+{
+    spawn server "$RUN-serve" python3 "$LAB_LIB/flow.py" serve 10.20.0.1 7100 200
+    wait_for 5 grep -q listening "$(logfile "$RUN-serve")"
+    spawn client "$RUN-call" python3 "$LAB_LIB/flow.py" call 10.20.0.1 7100 200 "$LAB_DIR/flow.stop"
+    spawn client "$RUN-pings" ping -D -n -i 0.02 10.20.0.1
+    sleep 0.6
+    echo "$(($(now_us) / 1000)) $1" >>"$LAB_DIR/$RUN.phases"
+    sleep 0.4
+}
+
+# The numbers of blocks sent and received must agree crosswise.
+traffic_ends()
+{
+    local call serve
+    touch "$LAB_DIR/flow.stop"
+    wait_for 30 sh -c "! kill -0 ${SPAWN_PID[$RUN-call]}"
+    stop "$RUN-call"
+    wait_for 5 sh -c "! kill -0 ${SPAWN_PID[$RUN-serve]}"
+    stop "$RUN-serve"
+    call=$(tail -n 1 "$(logfile "$RUN-call")")
+    serve=$(tail -n 1 "$(logfile "$RUN-serve")")
+    stop "$RUN-pings"
+    if [ "$(awk '{print $4, $2, $5}' <<<"$call")" = "$(awk '{print $2, $4, $5}' <<<"$serve")" ] &&
+        [ "$(awk '{print $5, ($2 > 0)}' <<<"$call")" = 'intact 1' ]; then
+        pass "$RUN: one TCP connection all the time: $call blocks of 8 kB"
+    else
+        fail "$RUN: one TCP connection all the time" "client: $call; server: $serve"
+    fi
+}
+
+watch_ends()
+{
+    local dev clear=0
+    judge_ways
+    for dev in $UPLINKS; do
+        sniff_stop "$RUN-$dev" || fail "$RUN: capture on $dev" 'has holes'
+        clear=$((clear + $(sniff_count "$RUN-$dev" "($LAB_CLEAR) and not icmp[icmptype] == icmp-unreach")))
+    done
+    is "$RUN: nothing in the clear on any uplink" "$clear" 0
+}
+
+# ---- the walks
+
+# walk_short, walk_long: for a Shrike client; each move begins where the last one ended.
+walk_short()
+{
+    local W='wifi0 192.168.7' C='cell0 10.64.0.2' G=198.51.100.1
+    # shellcheck disable=SC2086
+    {
+        move 'wifi lost, to mobile' $C $G falls wifi0
+        move 'wifi is back' $W $G rises wifi0
+        move 'another address by wifi' $W.9 $G renumbers wifi0 192.168.7.9
+        move 'the default route changes' $C $G ranks cell0 10
+        move 'and back' $W.9 $G ranks cell0 200
+        move 'the NAT router forgets, and has another address' $W.9 $G home_restarts
+    }
+}
+
+walk_far()
+{
+    local W='wifi0 192.168.7' C='cell0 10.64.0.2' G=198.51.100.1
+    # shellcheck disable=SC2086
+    {
+        move 'from IPv4 with NAT to IPv6 only' six0 2001:db8:6::2 2001:db8:5::1 walk_to_six
+        move 'and back' $W $G swaps six0 wifi0
+        move 'to a path without NAT' cable0 203.0.113.34 $G swaps wifi0 cable0
+        move 'and to one with NAT' $C $G swaps cable0 cell0
+        move 'wifi comes beside' $W $G rises wifi0
+        move 'wifi looks well and leads nowhere' $C $G home_dies
+        move 'wifi works again, and is found to' $W $G home_lives
+        move "the gateway's address dies" $W 198.51.101.1 gateway_loses gw0
+        gateway_gets
+        move 'wifi lost, to mobile' $C 198.51. falls wifi0
+        move 'both sides move at once' $W 198.51.101.1 both_move cell0 wifi0
+        gateway_gets
+    }
+}
+
+walk_to_six()
+{
+    falls cell0
+    swaps wifi0 six0
+}
+
+# run_pair NAME SEND WALK...: Shrike with Shrike
+run_pair()
+{
+    RUN=$1 CLIENT=shrike
+    local send=$2
+    shift 2
+    shrike_conf server gateway id=gateway.example.org pool=10.99.0.0/24 routes="$send" \
+        peer=client@example.org psk="$LAB_PSK" level="$LEVEL" dpd=10s idle_check=1h encap=auto
+    shrike_conf client client id=client@example.org rid=gateway.example.org remote=198.51.100.1 \
+        send="$send" psk="$LAB_PSK" request=ip4 level="$LEVEL" dpd=10s idle_check=1h encap=auto
+    rises wifi0
+    rises cell0
+    watch_begins
+    if ! shrike_start server || ! shrike_up client; then
+        fail "$RUN" 'does not come up'
+        return
+    fi
+    traffic_begins wifi0
+    local walk
+    for walk; do "$walk"; done
+    traffic_ends
+    shrike_down client >/dev/null 2>&1
+    shrike_stop server
+    watch_ends
+    local dev
+    for dev in $UPLINKS; do falls "$dev"; done
+}
+
+part_split()
+{
+    run_pair split 10.20.0.0/24 walk_short walk_far
+}
+
+# All that leaves the client has to go by the tunnel, so what is not for the inside is looked for outside, too.
+part_full()
+{
+    spawn client stray ping -n -i 0.1 198.51.100.2
+    run_pair full 0.0.0.0/0 walk_short
+    stop stray
+}
+
+parts=("$@")
+[ $# -gt 0 ] || parts=(split full)
+case ${parts[0]} in
+sswan-gateway) network shrike six ;;
+sswan-client) network six shrike ;;
+*) network shrike shrike ;;
+esac
+for part in "${parts[@]}"; do
+    "part_${part//-/_}"
+done
+lab_summary

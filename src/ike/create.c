@@ -328,9 +328,11 @@ static bool retry_group(struct ike_engine *e, struct sa *sa, struct task task,
 }
 
 /* Windows says why in a number of its own: 13863 = it will not have its child rekeyed from here. */
-static void log_refusal(const struct sa *sa, const struct wire_notify_view *n)
+static void log_refusal(struct ike_engine *e, const struct sa *sa, const struct wire_notify_view *n)
 {
     char name[WIRE_NAME_TEXT], where[ADDR_TEXT];
+    if (!peer_is_logged(e))
+        return;
     struct reader r = reader_of_bytes(n->data);
     uint32_t status = n->type == NOTIFY_MS_STATUS ? reader_u32(&r) : 0;
     log_info("ike: %s refused a child SA: %s%s%.0u", endpoint_print(&sa->path.remote, where),
@@ -352,7 +354,7 @@ static void refused(struct ike_engine *e, struct sa *sa, const struct exchange *
     if (n->type == NOTIFY_NO_PROPOSAL_CHOSEN && done->creation->group != 0 &&
         retry_group(e, sa, done->task, done->creation, &none))
         return;
-    log_refusal(sa, n);
+    log_refusal(e, sa, n);
     /* One child an IKE SA and no more: the next one needs a new IKE SA (RFC 7296 1.3, 2.8). */
     if (n->type == NOTIFY_NO_ADDITIONAL_SAS && old && old->state == CHILD_UP)
         reauth_instead(e, sa->tunnel);
@@ -445,7 +447,8 @@ int create_response(struct ike_engine *e, struct sa *sa, const struct input *in)
     int err = complete(e, sa, done, in->inner, made);
     if (err == 0)
         return 0;
-    log_warn("ike: the peer's answer for a child SA is not usable: %s", err_sentence(err));
+    if (peer_is_logged(e))
+        log_warn("ike: the peer's answer for a child SA is not usable: %s", err_sentence(err));
     struct child *old = child_find(sa, done->task.spi_in);
     if (old && old->state == CHILD_UP)
         child_retry(e, old, 30 * TIME_SECOND);

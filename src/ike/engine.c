@@ -107,8 +107,7 @@ static bool read_outside(struct ike_engine *e, struct input *in)
     }
     if (in->header.version >> 4 != 2) {
         e->counters.drop_version++;
-        if (in->header.version >> 4 > 2)
-            init_tell_version(e, in);
+        init_other_version(e, in);
         return false;
     }
     struct bytes payloads = {in->datagram.at + WIRE_HEADER_LEN, in->datagram.len - WIRE_HEADER_LEN};

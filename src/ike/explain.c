@@ -174,6 +174,11 @@ const char *explain_timeout(struct ike_engine *e, const struct sa *sa)
 {
     char where[ADDR_TEXT];
     endpoint_print(&sa->path.remote, where);
+    if (sa->handshake && sa->handshake->early_unusable)
+        return explain(e, "%s %s; its program may be at fault", where,
+                       sa->handshake->early_error == NOTIFY_NO_PROPOSAL_CHOSEN
+                           ? "chose algorithms that we did not offer"
+                           : "answered with a first message that cannot be used");
     if (sa->handshake && sa->handshake->early_error)
         return explain_notify(e, sa, sa->handshake->early_error);
     if (sa->handshake && sa->handshake->closed_port)

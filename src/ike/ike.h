@@ -253,7 +253,7 @@ enum ike_event_kind {
     IKE_EVENT_REKEYED_CHILD,
     IKE_EVENT_CHILD_UP,
     IKE_EVENT_CHILD_DOWN,
-    IKE_EVENT_REFUSED,    /* responder: a handshake was refused; text says why and what to do */
+    IKE_EVENT_REFUSED,    /* a handshake or a later request was refused; text: why, what to do */
     IKE_EVENT_RETRANSMIT, /* a request was sent again (diagnosis only) */
     IKE_EVENT_MOVED,      /* the tunnel goes another way now: path */
 };
@@ -369,7 +369,7 @@ void ike_walk(const struct ike_engine *engine,
     X(strays_told, "INVALID_SELECTORS sent: a packet came in that was not for its child SA")       \
     X(strays_heard, "INVALID_SELECTORS received: the peer refuses what we send on a child SA")     \
     X(established, "IKE SAs established")                                                          \
-    X(refused, "handshakes refused, for the reasons that follow")                                  \
+    X(refused, "handshakes and requests refused, for the reasons that follow")                     \
     X(refused_algorithms, "no common algorithms")                                                  \
     X(refused_identity, "nobody here has this identity")                                           \
     X(refused_proof, "wrong key or signature")                                                     \

@@ -136,12 +136,13 @@ static bool other_group(struct ike_engine *e, struct sa *sa, const struct wire_n
 
 /* Anyone on the way can forge an error, so it ends nothing at once: the real answer has a few
  * seconds more to come. */
-static void remember_error(struct ike_engine *e, struct sa *sa, uint16_t notify)
+static void remember_error(struct ike_engine *e, struct sa *sa, uint16_t notify, bool unusable)
 {
     struct handshake *h = sa->handshake;
     if (h->early_error)
         return;
     h->early_error = notify;
+    h->early_unusable = unusable;
     h->early_end = e->now + ERROR_GRACE;
     if (sa->timer_out.place && sa->timer_out.deadline > h->early_end)
         sa_arm(e, &sa->timer_out, h->early_end);
@@ -208,7 +209,7 @@ int init_response(struct ike_engine *e, struct sa *sa, const struct input *in)
         return 0;
     if (wire_notify_error(in->outer, &n)) {
         if (n.type != NOTIFY_INVALID_KE_PAYLOAD || !other_group(e, sa, &n))
-            remember_error(e, sa, n.type);
+            remember_error(e, sa, n.type, false);
         return 0;
     }
     int err = learn(e, sa, in, &v, &chosen);
@@ -221,7 +222,8 @@ int init_response(struct ike_engine *e, struct sa *sa, const struct input *in)
         message_drop(e, &response);
         e->counters.drop_malformed++;
         remember_error(e, sa,
-                       err == ERR_NO_PROPOSAL ? NOTIFY_NO_PROPOSAL_CHOSEN : NOTIFY_INVALID_SYNTAX);
+                       err == ERR_NO_PROPOSAL ? NOTIFY_NO_PROPOSAL_CHOSEN : NOTIFY_INVALID_SYNTAX,
+                       true);
         return err;
     }
     struct handshake *h = sa->handshake;
@@ -260,11 +262,19 @@ static void reply_plain(struct ike_engine *e, const struct input *in, uint16_t n
     message_drop(e, &m);
 }
 
-/* RFC 7296 2.5: only to what could be a first request, and not often. */
-void init_tell_version(struct ike_engine *e, const struct input *in)
+/* RFC 7296 2.5: a higher one is told ours, only to what could be a first request, and not often. */
+void init_other_version(struct ike_engine *e, const struct input *in)
 {
-    if (!(in->header.flags & FLAG_RESPONSE) && refusal_is_told(e, true))
+    unsigned version = in->header.version >> 4;
+    if (!(in->header.flags & FLAG_RESPONSE) && version > 2 && refusal_is_told(e, true))
         reply_plain(e, in, NOTIFY_INVALID_MAJOR_VERSION, (struct bytes){0});
+    if (e->conf->initiator || in->header.spi_r != 0)
+        return;
+    refusal_of_stranger(e, in, version > 2 ? NOTIFY_INVALID_MAJOR_VERSION : 0,
+                        explain(e,
+                                "the peer speaks version %u of IKE, and we speak 2 only; choose "
+                                "IKEv2 on the other side",
+                                version));
 }
 
 static uint64_t init_key(const struct ike_engine *e, const struct input *in)
@@ -421,6 +431,7 @@ static void choose(struct ike_engine *e, const struct input *in, uint64_t key)
     int count = p ? wire_sa_read(p->body, e->offered, PROPOSALS_MAX) : ERR_SYNTAX;
     if (count < 0 || init_values(in->outer, &v) < 0 || !v.has_ke) {
         e->counters.drop_malformed++;
+        refusal_of_stranger(e, in, 0, "the peer's first message cannot be read");
         return;
     }
     uint16_t group;
@@ -441,6 +452,17 @@ static void choose(struct ike_engine *e, const struct input *in, uint64_t key)
     }
 }
 
+static void refuse_critical(struct ike_engine *e, const struct input *in, uint8_t type)
+{
+    reply_plain(e, in, NOTIFY_UNSUPPORTED_CRITICAL_PAYLOAD, (struct bytes){&type, 1});
+    refusal_of_stranger(
+        e, in, NOTIFY_UNSUPPORTED_CRITICAL_PAYLOAD,
+        explain(e,
+                "the peer's first message holds payload %u, which we do not know and it calls "
+                "critical",
+                type));
+}
+
 void init_request(struct ike_engine *e, const struct input *in)
 {
     if (!is_first_request(e, in)) {
@@ -455,7 +477,7 @@ void init_request(struct ike_engine *e, const struct input *in)
     }
     const struct wire_payload_view *unknown = wire_unknown_critical(in->outer);
     if (unknown) {
-        reply_plain(e, in, NOTIFY_UNSUPPORTED_CRITICAL_PAYLOAD, (struct bytes){&unknown->type, 1});
+        refuse_critical(e, in, unknown->type);
         return;
     }
     if (gate_admits(e, in))

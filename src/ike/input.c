@@ -48,7 +48,8 @@ static void send_answer(struct ike_engine *e, struct sa *sa, const struct input 
 {
     struct message *m = sk_seal(e, sa, in->header.exchange, true, in->header.message_id, &e->reply);
     if (!m) {
-        log_error("ike: an answer could not be made; the SA ends");
+        if (peer_is_logged(e))
+            log_error("ike: an answer could not be made; the SA ends");
         if (sa->tunnel && sa->tunnel->sa == sa)
             tunnel_end(e, sa->tunnel, IKE_EVENT_DOWN, ERR_MEMORY, 0, err_sentence(ERR_MEMORY));
         sa_bury(e, sa);
@@ -64,6 +65,8 @@ static void answer(struct ike_engine *e, struct sa *sa, const struct input *in, 
     if (result > 0) {
         sk_begin(e, &e->reply);
         wire_put_notify(&e->reply, (uint16_t)result, (struct bytes){e->notify_data, e->notify_len});
+        if (in->header.exchange != EXCHANGE_IKE_AUTH)
+            refusal_of_request(e, sa, in->header.exchange, (uint16_t)result);
     }
     send_answer(e, sa, in);
     if (result == NOTIFY_INVALID_SYNTAX) {

@@ -118,6 +118,7 @@ struct handshake {
     struct ip shown;      /* has shown that it receives, once IKE_AUTH is here */
     uint16_t group;       /* whose public value our request carries */
     uint16_t early_error; /* an unauthenticated notify: an explanation, not a fact */
+    bool early_unusable;  /* no notify came, but an answer for which we would send this one */
     bool closed_port;     /* ICMP says so: the same */
     time_us early_end;    /* how long we wait for a better answer; 0 = nothing was heard */
     uint8_t method, peer_method;
@@ -127,6 +128,7 @@ struct handshake {
     uint32_t want;       /* of the question that is open */
     uint32_t spi_in;     /* of the first child */
     struct identity peer, own;
+    uint8_t peer_reserved[3]; /* of its ID payload, as they came: AUTH covers them */
 };
 
 enum timer_kind { TIMER_OUT, TIMER_DUTY, TIMER_CHILD, TIMER_FRAGMENTS };
@@ -375,6 +377,7 @@ struct ike_engine {
     struct crash_budget crash_answers, crash_doubts;
     time_us told_since; /* rate limit of what strangers can make us say */
     unsigned told[2], logged;
+    struct log_budget peers_logged; /* lines about what established peers do */
 
     /* Scratch: valid within one call. */
     struct input input;

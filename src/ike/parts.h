@@ -353,7 +353,7 @@ void roam_time(struct ike_engine *e, struct sa *sa);
 void roam_update(struct ike_engine *e, struct sa *sa); /* UPDATE_SA_ADDRESSES, as soon as may be */
 
 /* ---- init.c */
-void init_tell_version(struct ike_engine *e, const struct input *in);
+void init_other_version(struct ike_engine *e, const struct input *in);
 void put_negotiation(struct wire_builder *b, const struct negotiation *n);
 int init_start(struct ike_engine *e, struct sa *sa) MUST_USE;
 void init_request(struct ike_engine *e, const struct input *in); /* stateless until all is right */
@@ -487,7 +487,15 @@ void attempt_refused(struct ike_engine *e, struct sa *sa, int err, uint16_t noti
 bool refusal_is_told(struct ike_engine *e, bool stranger);
 void refusal_budget(struct ike_engine *e, struct tunnel *t, int err, bool stranger);
 void refusal_count(struct ike_engine *e, int err);
-/* Debug lines about strangers: a few a second. */
+/* Debug lines about strangers, and lines about what those do who are let in: a few a second. */
 bool stranger_is_logged(struct ike_engine *e);
+bool peer_is_logged(struct ike_engine *e);
+/* A stranger's message that is none of ours to answer or to understand: counted, and told. */
+void refusal_of_stranger(struct ike_engine *e, const struct input *in, uint16_t notify,
+                         const char *text);
+/* A peer's request on an SA that stands gets this error for an answer: the same, unless the error
+ * is one that mends itself (RFC 7296 2.25). */
+void refusal_of_request(struct ike_engine *e, const struct sa *sa, uint8_t exchange,
+                        uint16_t notify);
 
 #endif

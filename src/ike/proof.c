@@ -140,10 +140,13 @@ static int check_method(struct ike_engine *e, const struct wire_auth *auth)
     bool psk = auth->method == AUTH_SHARED_KEY;
     if (psk ? e->conf->remote_auth & CONF_AUTH_PSK : e->conf->remote_auth & CONF_AUTH_CERT)
         return 0;
+    const char *how = psk                         ? "pre-shared key"
+                      : auth->method == AUTH_NULL ? "nothing at all"
+                                                  : "signature";
     explain(e,
             "the peer authenticates by %s (method %u), which is not allowed here; change `auth` "
             "on one side",
-            psk ? "pre-shared key" : "signature", auth->method);
+            how, auth->method);
     return ERR_AUTH;
 }
 
@@ -159,6 +162,9 @@ int proof_check(struct ike_engine *e, struct sa *sa, const struct wire_chain *ch
         explain(e, "the peer's identity cannot be read");
         return ERR_SYNTAX;
     }
+    struct reader body = reader_of_bytes(id->body);
+    reader_skip(&body, 1);
+    reader_copy(&body, h->peer_reserved, sizeof(h->peer_reserved));
     if (!p) {
         explain(e, "the peer wants EAP, which is not available here; use a certificate or a "
                    "pre-shared key");

@@ -75,7 +75,7 @@ void reauth_due(struct ike_engine *e, struct tunnel *t)
         return;
     int err = start(e, t);
     t->renewing = err == 0;
-    if (err < 0)
+    if (err < 0 && peer_is_logged(e))
         log_warn("ike: no new IKE SA to authenticate anew: %s", err_sentence(err));
 }
 
@@ -92,7 +92,7 @@ void reauth_failed(struct ike_engine *e, const struct tunnel *next, const char *
     if (!t)
         return;
     t->renewing = false;
-    if (next->initiator)
+    if (next->initiator && peer_is_logged(e))
         log_warn("ike: authenticating anew failed, the present IKE SA goes on: %s", why ? why : "");
 }
 

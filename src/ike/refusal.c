@@ -23,6 +23,11 @@ bool stranger_is_logged(struct ike_engine *e)
     return e->logged++ < 5;
 }
 
+bool peer_is_logged(struct ike_engine *e)
+{
+    return log_within(&e->peers_logged, e->now, 5);
+}
+
 void refusal_budget(struct ike_engine *e, struct tunnel *t, int err, bool stranger)
 {
     if (refusal_is_told(e, stranger))
@@ -65,4 +70,71 @@ void refusal_count(struct ike_engine *e, int err)
 {
     e->counters.refused++;
     ++*reason_of(&e->counters, err);
+}
+
+void refusal_of_stranger(struct ike_engine *e, const struct input *in, uint16_t notify,
+                         const char *text)
+{
+    refusal_count(e, ERR_SYNTAX);
+    if (!refusal_is_told(e, true))
+        return;
+    struct ike_event *event = queue_event(e, IKE_EVENT_REFUSED, NULL, &in->path, ERR_SYNTAX, text);
+    if (event) {
+        event->notify = notify;
+        event->exchange = in->header.exchange;
+    }
+}
+
+/* 0: it is no refusal, the peer goes on and both sides are content. */
+static int error_of(uint16_t notify)
+{
+    switch (notify) {
+    case NOTIFY_NO_PROPOSAL_CHOSEN:
+        return ERR_NO_PROPOSAL;
+    case NOTIFY_TS_UNACCEPTABLE:
+        return ERR_TS;
+    case NOTIFY_INTERNAL_ADDRESS_FAILURE:
+    case NOTIFY_FAILED_CP_REQUIRED:
+        return ERR_ADDRESS;
+    case NOTIFY_INVALID_SYNTAX:
+    case NOTIFY_UNSUPPORTED_CRITICAL_PAYLOAD:
+        return ERR_SYNTAX;
+    case NOTIFY_NO_ADDITIONAL_SAS:
+        return ERR_LIMIT;
+    default:
+        return 0;
+    }
+}
+
+static const char *sentence_of(struct ike_engine *e, uint8_t exchange, uint16_t notify)
+{
+    char name[WIRE_NAME_TEXT];
+    (void)wire_exchange_name(exchange, name);
+    if (notify == NOTIFY_INVALID_SYNTAX)
+        return explain(e, "the peer's %s request cannot be read, or lacks what it must hold", name);
+    if (notify == NOTIFY_UNSUPPORTED_CRITICAL_PAYLOAD)
+        return explain(e,
+                       "the peer's %s request holds payload %u, which we do not know and it calls "
+                       "critical",
+                       name, e->notify_data[0]);
+    if (notify == NOTIFY_NO_ADDITIONAL_SAS)
+        return explain(e, "the peer wants more child SAs than one connection may have here");
+    return e->why;
+}
+
+void refusal_of_request(struct ike_engine *e, const struct sa *sa, uint8_t exchange,
+                        uint16_t notify)
+{
+    int err = error_of(notify);
+    if (err == 0)
+        return;
+    const char *text = sentence_of(e, exchange, notify);
+    refusal_count(e, err);
+    if (!refusal_is_told(e, false))
+        return;
+    struct ike_event *event = queue_event(e, IKE_EVENT_REFUSED, sa->tunnel, &sa->path, err, text);
+    if (event) {
+        event->notify = notify;
+        event->exchange = exchange;
+    }
 }

@@ -259,14 +259,16 @@ int rekey_ike_response(struct ike_engine *e, struct sa *sa, const struct input *
             task_hold(e, sa, done->task);
             return 0;
         }
-        log_warn("ike: the peer refused to rekey the IKE SA (notify %u)", n.type);
+        if (peer_is_logged(e))
+            log_warn("ike: the peer refused to rekey the IKE SA (notify %u)", n.type);
         rekey_ike_failed(e, sa, TIME_NEVER);
         reauth_instead(e, sa->tunnel);
         return 0;
     }
     int err = learn(e, sa, in->inner, c, &v);
     if (err < 0) {
-        log_warn("ike: the peer's answer to a rekey is not usable: %s", err_sentence(err));
+        if (peer_is_logged(e))
+            log_warn("ike: the peer's answer to a rekey is not usable: %s", err_sentence(err));
         if (!adopt_rival(e, sa, c))
             rekey_ike_failed(e, sa, 30 * TIME_SECOND);
         return 0;
@@ -307,6 +309,8 @@ static int choose(struct ike_engine *e, const struct wire_chain *chain,
         struct writer w = writer_of(e->notify_data, sizeof(e->notify_data));
         writer_u16(&w, group);
         e->notify_len = 2;
+    } else if (notify != 0) {
+        explain_proposals(e, e->offered, (size_t)count, e->conf->ike, e->conf->ike_count);
     }
     return notify;
 }

@@ -31,8 +31,10 @@ void sa_set_state(struct ike_engine *e, struct sa *sa, uint8_t state)
     if (sa->state == state)
         return;
     if (!(legal_moves[sa->state] & 1u << state)) {
-        log_error("ike: illegal move of SA %016llx from %s to %s", (unsigned long long)sa->spi_own,
-                  ike_state_name(sa->state), ike_state_name(state));
+        if (peer_is_logged(e))
+            log_error("ike: illegal move of SA %016llx from %s to %s",
+                      (unsigned long long)sa->spi_own, ike_state_name(sa->state),
+                      ike_state_name(state));
         e->counters.illegal_moves++;
     }
     bool stranger = sa->handshake && !sa->initiator;

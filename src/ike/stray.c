@@ -34,7 +34,7 @@ void stray_heard(struct ike_engine *e, const struct sa *sa, const struct wire_ch
     if (!wire_notify_find(chain, NOTIFY_INVALID_SELECTORS, &n))
         return;
     e->counters.strays_heard++;
-    if (refusal_is_told(e, false))
+    if (peer_is_logged(e))
         log_info("ike: %s refuses packets that we sent to it: they do not fit the selectors of "
                  "their child SA; compare the networks on both sides",
                  endpoint_print(&sa->path.remote, where));

@@ -142,9 +142,11 @@ static void give_up(struct ike_engine *e, struct sa *sa)
 {
     if (sa->tunnel && sa->tunnel->sa == sa) {
         bool up = sa->tunnel->established;
-        uint16_t notify = sa->handshake ? sa->handshake->early_error : 0;
+        const struct handshake *h = sa->handshake;
+        uint16_t notify = h ? h->early_error : 0;
         tunnel_end(e, sa->tunnel, up ? IKE_EVENT_DOWN : IKE_EVENT_FAILED,
-                   notify ? explain_error(notify) : ERR_TIMEOUT, notify, explain_timeout(e, sa));
+                   notify ? explain_error(notify) : ERR_TIMEOUT,
+                   h && h->early_unusable ? 0 : notify, explain_timeout(e, sa));
     }
     rekey_drop_rival(e, sa);
     sa_bury(e, sa);

@@ -51,18 +51,25 @@ void wish_missing(struct ike_engine *e, struct sa *sa)
             wish_later(e, sa, WISH_SOON);
 }
 
+static void log_incomplete(struct ike_engine *e, bool complete)
+{
+    if (!complete && peer_is_logged(e))
+        log_warn("ike: too many pairs of networks: some get no child SA of their own");
+}
+
 bool wish_pairs(struct ike_engine *e, struct sa *sa, uint8_t wish)
 {
     struct traffic all, one;
     traffic_policy(e, sa, wish, &all);
     size_t count = all.local_count * all.remote_count;
+    bool complete = true;
     if (count < 2)
         return false;
     for (uint16_t pair = 1; pair <= count; pair++) {
         one = all;
-        if (traffic_pair(&one, pair) && !want(e, sa, wish, pair))
-            log_warn("ike: too many pairs of networks: some get no child SA of their own");
+        complete &= !traffic_pair(&one, pair) || want(e, sa, wish, pair);
     }
+    log_incomplete(e, complete);
     return true;
 }
 
@@ -78,6 +85,7 @@ static bool answers(const struct selector *list, size_t count, const struct sele
 void wish_rest(struct ike_engine *e, struct sa *sa, const struct child *c)
 {
     struct traffic all, one;
+    bool complete = true;
     if (c->pair > 0)
         return; /* less of one pair is all there is */
     traffic_policy(e, sa, c->wish, &all);
@@ -87,9 +95,9 @@ void wish_rest(struct ike_engine *e, struct sa *sa, const struct child *c)
             (answers(c->selectors, c->local_count, &one.local[0]) &&
              answers(c->selectors + c->local_count, c->remote_count, &one.remote[0])))
             continue;
-        if (!want(e, sa, c->wish, pair))
-            log_warn("ike: too many pairs of networks: some get no child SA of their own");
+        complete &= want(e, sa, c->wish, pair);
     }
+    log_incomplete(e, complete);
 }
 
 void wish_refused(struct ike_engine *e, struct sa *sa, const struct task *task, uint16_t notify)

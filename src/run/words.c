@@ -58,11 +58,12 @@ static void log_failed(const struct ike_event *event, const char *who, const cha
         log_warn("%s at %s: %s", who, where, text);
 }
 
-/* Only these come after the peer has proven who it is. */
+/* Only these come after the peer has proven who it is: in IKE_AUTH some, later all. */
 static bool is_proven(const struct ike_event *event)
 {
-    return event->exchange == EXCHANGE_IKE_AUTH &&
-           (event->err == ERR_ADDRESS || event->err == ERR_TS || event->err == ERR_NO_PROPOSAL);
+    if (event->exchange == EXCHANGE_IKE_AUTH)
+        return event->err == ERR_ADDRESS || event->err == ERR_TS || event->err == ERR_NO_PROPOSAL;
+    return event->tunnel != 0;
 }
 
 /* What a stranger does is for `shrike explain`, and not for the log of a gateway on the internet.
@@ -75,9 +76,10 @@ static void log_refused(struct monitor *m, const struct ike_event *event, const 
         log_warn("%s", sentence(event));
         m->full_said = now;
     }
-    if (log_within(&m->refusals_logged, now, 5)) /* enough to see what goes on */
-        log_at(is_proven(event) ? LEVEL_WARN : LEVEL_DEBUG, "refused %s at %s: %s", who, where,
-               sentence(event));
+    enum log_level level = is_proven(event) ? LEVEL_WARN : LEVEL_DEBUG;
+    struct log_budget *budget = level == LEVEL_WARN ? &m->refusals_logged : &m->strangers_logged;
+    if (log_within(budget, now, 5)) /* enough to see what goes on */
+        log_at(level, "refused %s at %s: %s", who, where, sentence(event));
 }
 
 void words_log(struct monitor *m, const struct ipc_event *said)

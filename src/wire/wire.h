@@ -173,6 +173,7 @@ enum {
     AUTH_ECDSA_256 = 9,
     AUTH_ECDSA_384 = 10,
     AUTH_ECDSA_521 = 11,
+    AUTH_NULL = 13, /* RFC 7619: never accepted */
     AUTH_DIGITAL_SIGNATURE = 14
 };
 enum { CERT_X509_SIGNATURE = 4 };

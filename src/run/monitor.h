@@ -10,6 +10,7 @@
 
 #include "ctl/ctl.h"
 #include "run/internal.h"
+#include "run/nap.h"
 #include "run/net_apply.h"
 #include "run/reconnect.h"
 #include "run/refusals.h"
@@ -102,7 +103,7 @@ struct monitor {
     int watch_fd;
     struct ike_addresses told; /* to ike */
     struct ip outer;           /* where the tunnel goes now */
-    uint64_t asleep;           /* microseconds that the machine slept since it was started */
+    struct nap nap;
     time_us resolved_at;
 };
 

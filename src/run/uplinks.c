@@ -82,20 +82,17 @@ void uplinks_forget(struct monitor *m)
     uplinks_tell(m, false);
 }
 
-static uint64_t clock_of(clockid_t id)
+static time_us clock_of(clockid_t id)
 {
     struct timespec t;
     clock_gettime(id, &t);
-    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+    return (time_us)t.tv_sec * TIME_SECOND + (time_us)t.tv_nsec / 1000;
 }
 
-/* One clock stands still while the machine sleeps, the other does not. */
 void uplinks_tick(struct monitor *m)
 {
-    uint64_t asleep = clock_of(CLOCK_BOOTTIME) - clock_of(CLOCK_MONOTONIC);
-    bool woke = m->asleep != 0 && asleep > m->asleep + NAP;
-    m->asleep = asleep;
-    if (woke)
+    time_us before = clock_of(CLOCK_MONOTONIC), total = clock_of(CLOCK_BOOTTIME);
+    if (nap_taken(&m->nap, before, total, clock_of(CLOCK_MONOTONIC), NAP))
         uplinks_tell(m, true);
 }
 

@@ -3,7 +3,7 @@
 #
 #   iked_host NAME iked                  a host (see lib.sh) with 7.4; fails when no root
 #   iked_conf NAME KEY=VALUE...          writes its iked.conf: one policy "peer"
-#   iked_cert NAME CERT KEY CA           puts credentials from files
+#   iked_cert NAME CERT KEY CA [BETWEEN] puts credentials from files
 #   iked_start NAME                      iked, which loads the configuration
 #   iked_up NAME                         its policy is active: waits until it is up
 #   iked_down NAME     iked_stop NAME    iked_count NAME    iked_says NAME REGEX
@@ -74,6 +74,8 @@ iked_conf()
 
 iked_cert()
 {
+    on "$1" rm -f /etc/iked/certs/between.crt
+    [ -z "${5:-}" ] || iked_write "$1" /etc/iked/certs/between.crt <"$5"
     iked_write "$1" /etc/iked/certs/cert.crt <"$2"
     iked_write "$1" /etc/iked/private/local.key <"$3"
     iked_write "$1" /etc/iked/ca/ca.crt <"$4"

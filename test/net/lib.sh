@@ -25,6 +25,7 @@
 # Environment: LAB_KEEP=DIR copies logs, captures and configurations there at the end.
 #              LAB_VERBOSE=1 prints each step of the lab.
 #              LAB_PATIENCE=SECONDS for a host to start, 10 when left out.
+#              LAB_POLL=SECONDS between two looks of wait_for, 0.05 when left out.
 
 LAB_LIB=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 LAB_TOP=$(cd "$LAB_LIB/../.." && pwd)
@@ -247,7 +248,7 @@ wait_for()
     shift
     until "$@" >/dev/null 2>&1; do
         [ "${EPOCHREALTIME/./}" -lt "$until" ] || return 1
-        sleep 0.05
+        sleep "${LAB_POLL:-0.05}"
     done
 }
 

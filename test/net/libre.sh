@@ -3,9 +3,9 @@
 #
 #   libre_host NAME libre|impair         a host (see lib.sh) with 5.2 or 4.10; fails when no root
 #   libre_conf NAME KEY=VALUE...         writes its ipsec.conf: one connection "peer"
-#   libre_cert NAME CERT KEY CA          puts credentials from files; the certificate is then "cert"
+#   libre_cert NAME CERT KEY CA [BETWEEN] puts credentials from files; the certificate is then "cert"
 #   libre_start NAME                     pluto, and loads the configuration
-#   libre_up NAME      libre_down NAME   libre_rekey NAME ike|child    libre_stop NAME
+#   libre_up NAME      libre_second NAME      libre_down NAME   libre_rekey NAME ike|child    libre_stop NAME
 #   libre_count NAME                     "IKE-SAs CHILD-SAs" established now
 #   libre_says NAME REGEX                is it in pluto's log since the last start?
 #
@@ -75,6 +75,7 @@ libre_proposal()
 #   lts, rts: one network each           vips: any value: ask for an address
 #   pool: first-last                     auth: secret, rsa-sha2, rsa-sha1, ecdsa [secret]
 #   more: further lines of the conn      setup: of "config setup"
+#   second: local,remote: networks of a conn "two" beside it
 libre_conf()
 {
     local name=$1 pair
@@ -111,6 +112,8 @@ libre_conf()
         libre_line salifetime "${c[child_life]}"
         printf '    %s\n' ikev2=insist narrowing=yes fragmentation=yes rekey=yes auto=add
         printf '    %s\n' ${c[more]:-}
+        [ -z "${c[second]:-}" ] || printf '%s\n' 'conn two' '    also=peer' \
+            "    leftsubnet=${c[second]%,*}" "    rightsubnet=${c[second]#*,}"
     } | libre_write "$name" /etc/ipsec.conf
     [ -z "${c[psk]:-}" ] ||
         echo "$(libre_id "${c[id]}") $(libre_id "${c[rid]}") : PSK \"${c[psk]}\"" | libre_write "$name" /etc/ipsec.secrets
@@ -135,9 +138,10 @@ libre_nss=/var/lib/ipsec/nss
 libre_cert()
 {
     local p12=$LAB_DIR/libre-$1.p12
+    openssl pkcs12 -export -in "$2" -inkey "$3" -name cert ${5:+-certfile "$5"} -passout pass: -out "$p12" || return
+    on "$1" rm -rf "$libre_nss"
+    on "$1" mkdir -p "$libre_nss"
     libre_database "$1" || return
-    openssl pkcs12 -export -in "$2" -inkey "$3" -name cert -passout pass: -out "$p12" || return
-    on "$1" sh -c "certutil -D -d sql:$libre_nss -n cert; certutil -D -d sql:$libre_nss -n ca" >/dev/null 2>&1
     on "$1" pk12util -i "$p12" -d "sql:$libre_nss" -W '' >/dev/null &&
         on "$1" certutil -A -d "sql:$libre_nss" -n ca -t CT,, -i "$4"
 }
@@ -171,6 +175,11 @@ libre_up()
 {
     on "$1" timeout "${2:-25}" ipsec whack --initiate --name peer >"$(logfile "$1-up")" 2>&1
     wait_for 2 libre_is_up "$1" || { tail -n 3 "$(logfile "$1-up")"; return 1; }
+}
+
+libre_second()
+{
+    on "$1" timeout 25 ipsec whack --initiate --name two >>"$(logfile "$1-up")" 2>&1
 }
 
 libre_is_up()

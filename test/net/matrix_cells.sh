@@ -15,6 +15,9 @@ matrix_cells()
     cells_paths
     cells_addresses
     cells_rekey
+    cells_messages
+    cells_selectors
+    cells_moves
     cells_end
     cells_refused
 }
@@ -24,8 +27,9 @@ cells_auth()
     local auth
     for auth in psk rsa2048 pss rsaold p256 p384 p521 ed25519; do
         case $peer:$auth in
+        # OpenIKED takes no Ed25519 keys ("failed to serialize private key").
         # libreswan's only PKCS#1 v1.5 is method 1; its name for that, rsa-sha1, is both rows'.
-        libre:rsa2048 | libre:ed25519 | iked:pss | iked:rsaold) continue ;;
+        libre:rsa2048 | libre:ed25519 | iked:pss | iked:rsaold | iked:ed25519) continue ;;
         esac
         cell "auth-$auth" auth=$auth
     done
@@ -112,6 +116,53 @@ cells_rekey()
         cell rekey-all-certificates act=all_rekeys auth=p256
     fi
     cell lifetime-of-shrike act=lifetime shrike='child_life=12 ike_life=20' ike_too=yes what='lifetimes of 12 s (child) and 20 s (IKE) on this side'
+}
+
+# Messages that need more than one datagram, certificates that need more than one, and a cookie first.
+cells_messages()
+{
+    cell fragments-4 auth=rsa2048 cert=large ready=fragments what='certificates of 6 kB; a router that drops IP fragments'
+    cell fragments-6 auth=rsa2048 cert=large ready=fragments out=6 what='the same over IPv6'
+    cell fragments-small auth=rsa2048 cert=large ready=fragments shrike=fragment=576 what='the same with packets of 576 octets by Shrike'
+    cell chain auth=p256 cert=chain what='certificates with an authority between that the other side has never seen'
+    case $peer:$role in
+    six:* | five:*) cell cookie ready=cookies nat=no options='cookie_threshold = 1' what='a cookie is asked for first' ;;
+    libre:*) cell cookie ready=cookies nat=no setup=ddos-mode=busy what='a cookie is asked for first' ;;
+    iked:responder) cell cookie ready=cookies nat=no what='a cookie is asked for first' ;;
+    esac
+    case $peer:$role in
+    *:initiator) cell reauth-by-shrike act=reauth shrike=reauth=12s what='authenticated anew every 12 s, the new IKE SA before the old one goes' ;;
+    six:* | five:*) cell reauth-by-peer act=reauth peer='more=reauth_time = 9s' options='make_before_break = yes' what='authenticated anew every 9 s, the new IKE SA before the old one goes' ;;
+    esac
+}
+
+cells_selectors()
+{
+    cell narrowed wide=10.20.0.0/16 what='the initiator asks for 10.20.0.0/16, the responder allows 10.20.0.0/24'
+    case $peer in
+    six | five) cell selectors-icmp only='[1]' what='selectors for ICMP alone' ;;
+    libre) cell selectors-icmp only='[icmp]' peer='leftprotoport=icmp rightprotoport=icmp' what='selectors for ICMP alone' ;;
+    esac
+    if [ "$peer" != iked ]; then
+        local separate=
+        [ "$role" = responder ] || separate=children=separate
+        cell children children=2 send=,10.21.0.0/24 shrike=$separate act=children what='two child SAs, both rekeyed, then the IKE SA'
+    fi
+}
+
+# The client's addresses change under a running ping.
+cells_moves()
+{
+    local more=
+    [ "$peer" != libre ] || more=mobike=yes
+    # OpenIKED does not move by itself.
+    [ "$peer:$role" != iked:responder ] || return 0
+    cell mobike-address ready=move act=move move=address peer=$more what='another address in the same network'
+    cell mobike-address-no-nat ready=move act=move move=address nat=no peer=$more what='the same without NAT'
+    cell mobike-address-6 ready=move act=move move=address out=6 nat=no peer=$more what='the same over IPv6'
+    cell mobike-link ready=move act=move move=link peer=$more what='another link, the first one goes down'
+    cell mobike-link-and-back ready=move act=move move='link back' nat=no peer=$more what='another link and back, without NAT'
+    case $peer in six | five) cell mobike-4-to-6 ready=move act=move move=family listen=2001:db8:5::1 what='the IPv4 address goes, IPv6 stays' ;; esac
 }
 
 cells_end()

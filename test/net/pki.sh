@@ -1,7 +1,7 @@
 # Certificates for the tests, made by the openssl command so that they do not depend on our own pki.
 # shellcheck shell=bash
 #
-#   pki_ca CA KEYTYPE                     $PKI/CA.pem, $PKI/CA.key
+#   pki_ca CA KEYTYPE [FROM]              $PKI/CA.pem, $PKI/CA.key; itself the root, or issued by FROM
 #   pki_cert CA NAME KEYTYPE SAN [DAYS]   $PKI/NAME.pem, $PKI/NAME.key   SAN: DNS:..., IP:..., email:...
 #
 # KEYTYPE: rsa2048 rsa3072 p256 p384 p521 ed25519
@@ -49,12 +49,14 @@ END
 
 pki_ca()
 {
+    local signer=(-selfsign -keyfile "$PKI/$1.key")
+    [ -z "${3:-}" ] || signer=(-cert "$PKI/$3.pem" -keyfile "$PKI/$3.key")
     mkdir -p "$PKI"
     pki_key "$2" "$PKI/$1.key" || return
     openssl req -new -key "$PKI/$1.key" -subj "/O=Shrike test/CN=$1" -out "$PKI/$1.csr"
     printf '%s\n' 'basicConstraints=critical,CA:TRUE' 'keyUsage=critical,keyCertSign,cRLSign' \
         'subjectKeyIdentifier=hash' >"$PKI/$1.ext"
-    pki_sign "$1" "$PKI/$1.csr" "$PKI/$1.pem" "$PKI/$1.ext" 3650 -selfsign -keyfile "$PKI/$1.key"
+    pki_sign "${3:-$1}" "$PKI/$1.csr" "$PKI/$1.pem" "$PKI/$1.ext" 3650 "${signer[@]}"
 }
 
 pki_cert()

@@ -22,7 +22,7 @@ shrike_need()
 # Keys; one that is left out or empty leaves its line out.
 #   gateway: id, listen, cert, key, ca, pool, dns, routes (its networks), any_cert, peer (identity
 #            of the one client with a shared secret), nat
-#   client:  remote (address), id, rid, cert, key, ca, send, request, local, interface
+#   client:  remote (address), id, rid, cert, key, ca, send, request, local, children, interface
 #   both:    psk, ike, esp, ah, legacy, pfs, esn, encap, tfc, dummies, fragment, ike_life, child_life, reauth,
 #            child_packets, dpd, workers, level
 shrike_conf()
@@ -87,6 +87,7 @@ shrike_client_sections()
     shrike_line send "${c[send]:-}"
     shrike_line request "${c[request]:-}"
     shrike_line local "${c[local]:-}"
+    shrike_line children "${c[children]:-}"
     shrike_line interface "${c[interface]:-}"
     shrike_common_sections
 }
@@ -147,16 +148,34 @@ shrike_stop()
     stop "$1"
 }
 
-# shrike_status HOST EXPRESSION: python over the status document "s"; empty when that fails
+# shrike_status HOST EXPRESSION: python over the status document "s"; empty when that fails. With
+# shrike_judge before, one python answers all, which counts where starting a program takes long.
 shrike_status()
 {
-    on "$1" "$SHRIKE" status --json 2>/dev/null | python3 -c '
+    if [ -n "${SHRIKE_ASK:-}" ]; then
+        local answer
+        { echo "$2"; on "$1" "$SHRIKE" status --json 2>/dev/null | tr -d '\n'; echo; } >&"$SHRIKE_ASK"
+        read -r -t 60 answer <&"$SHRIKE_SAY" && [ -z "$answer" ] || echo "$answer"
+    else
+        { echo "$2"; on "$1" "$SHRIKE" status --json 2>/dev/null | tr -d '\n'; echo; } | python3 -c "$SHRIKE_JUDGE"
+    fi
+}
+
+SHRIKE_JUDGE='
 import json, sys
-try:
-    s = json.load(sys.stdin)
-    print(eval(sys.argv[1]))
-except Exception:
-    pass' "$2"
+for line in sys.stdin:
+    document = sys.stdin.readline()
+    try:
+        s = json.loads(document)
+        print(eval(line), flush=True)
+    except Exception:
+        print(flush=True)
+'
+
+shrike_judge()
+{
+    coproc JUDGE { exec python3 -c "$SHRIKE_JUDGE"; }
+    exec {SHRIKE_SAY}<&"${JUDGE[0]}" {SHRIKE_ASK}>&"${JUDGE[1]}"
 }
 
 # shrike_psk_pair CLIENT ADDRESS GATEWAY ADDRESS NETWORK: a tunnel with a shared secret

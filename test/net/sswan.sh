@@ -3,9 +3,9 @@
 #
 #   sswan_host NAME six|five             a host (see lib.sh) with that version; fails when no root
 #   sswan_conf NAME KEY=VALUE...         writes its swanctl.conf: one connection "peer", one child "net"
-#   sswan_cert NAME CERT KEY CA          puts credentials from files
+#   sswan_cert NAME CERT KEY CA [BETWEEN] puts credentials from files
 #   sswan_start NAME                     charon, and loads the configuration
-#   sswan_up NAME [CHILD]                sswan_down NAME
+#   sswan_up NAME [CHILD]                sswan_second NAME         sswan_down NAME
 #   sswan_rekey NAME ike|child           sswan_sas NAME            sswan_stop NAME
 #   sswan_count NAME                     "IKE-SAs CHILD-SAs" established now
 #   sswan_says NAME REGEX                is it in charon's log since the last start?
@@ -45,6 +45,7 @@ sswan_write()
 #   vips: addresses to ask for           pool: range to give out      psk: the secret
 #   start [none]: start_action           ike_life, child_life: seconds to rekey
 #   dpd: seconds                         more, childmore: further lines
+#   second: local,remote: selectors of a child "two" beside it
 sswan_conf()
 {
     local name=$1 pair
@@ -76,7 +77,15 @@ sswan_conf()
         echo "rekey_time = ${c[child_life]}"
         echo "start_action = ${c[start]}"
         echo "${c[childmore]:-}"
-        echo '} } } }'
+        echo '}'
+        if [ -n "${c[second]:-}" ]; then
+            echo 'two {'
+            sswan_line esp_proposals "${c[esp]:-}"
+            sswan_line local_ts "${c[second]%,*}"
+            sswan_line remote_ts "${c[second]#*,}"
+            echo "rekey_time = ${c[child_life]} }"
+        fi
+        echo '} } }'
         [ -z "${c[psk]}" ] || echo "secrets { ike-peer { secret = \"${c[psk]}\" } }"
         if [ -n "${c[pool]:-}" ]; then
             echo "pools { pool4 { addrs = ${c[pool]}
@@ -92,9 +101,11 @@ sswan_line()
     [ -z "$2" ] || echo "$1 = $2"
 }
 
-# sswan_cert NAME CERT KEY CA: paths of PEM files; the certificate is then called "cert.pem".
+# sswan_cert NAME CERT KEY CA [BETWEEN]: paths of PEM files; the certificate is then called "cert.pem".
 sswan_cert()
 {
+    on "$1" rm -f /etc/swanctl/x509ca/between.pem
+    [ -z "${5:-}" ] || sswan_write "$1" /etc/swanctl/x509ca/between.pem <"$5"
     sswan_write "$1" /etc/swanctl/x509/cert.pem <"$2"
     sswan_write "$1" /etc/swanctl/private/cert.key <"$3"
     sswan_write "$1" /etc/swanctl/x509ca/ca.pem <"$4"
@@ -143,6 +154,11 @@ sswan_up()
     timeout 30 nsenter -t "${HOST_PID[$1]}" --mount --net --uts --root --wd -- \
         swanctl --initiate --child "${2:-net}" --timeout 20 >"$LAB_DIR/log/$1-up.log" 2>&1 ||
         { tail -n 4 "$LAB_DIR/log/$1-up.log"; return 1; }
+}
+
+sswan_second()
+{
+    sswan_up "$1" two
 }
 
 sswan_down()

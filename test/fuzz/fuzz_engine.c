@@ -1,8 +1,9 @@
 /* Two engines through a life, step by step as the input says, on a virtual clock: messages are
  * delivered, dropped, doubled, swapped, or opened, changed inside and sealed again by their own
  * sender's keys, so that the change reaches the code behind the integrity check; both
- * administrators give commands, the data plane tells facts, time goes by, one side crashes. First
- * octet: 1 the pair is up at the beginning, 2 without PFS, 4 rekeying begins early.
+ * administrators give commands, the data plane tells facts, addresses come and go, a NAT steps in
+ * between or gets another address, time goes by, one side crashes. First two octets: 1 the pair is
+ * up at the beginning, the other bits are traits (engine_pair.h).
  *
  * Whatever comes: no crash, no illegal move of a state; and when both have deleted everything and
  * time has gone by, nothing is held. */
@@ -11,8 +12,25 @@
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { STEPS = 64, TEXT_MAX = 8192, COMMANDS = IKE_CHECK + 1 };
-enum step { DELIVER, DROP, TWICE, SWAP, CHANGE, FLIP, WAIT, COMMAND, FACT, ANSWER, CRASH, KINDS };
+enum { STEPS = 96, TEXT_MAX = 8192, COMMANDS = IKE_ADDRESSES };
+enum step {
+    DELIVER,
+    DROP,
+    TWICE,
+    SWAP,
+    CHANGE,
+    FLIP,
+    WAIT,
+    COMMAND,
+    FACT,
+    ANSWER,
+    CRASH,
+    SETTLE,
+    ADDRESSES,
+    NAT,
+    UNREACHABLE,
+    KINDS
+};
 
 static struct engine_pair pair;
 
@@ -61,13 +79,8 @@ static struct sa *sa_of(int side, const struct wire_header *h, bool initiators)
     return map_get(&pair.side[side].engine->sas, initiators ? h->spi_i : h->spi_r);
 }
 
-static struct bytes behind_header(struct bytes datagram)
-{
-    return (struct bytes){datagram.at + WIRE_HEADER_LEN, datagram.len - WIRE_HEADER_LEN};
-}
-
-/* What the input changes in the text of a message: its length, then some octets. */
-static size_t change_text(struct reader *r, uint8_t *text, size_t len)
+/* What the input changes in the text of a message: its length, some octets, what it begins with. */
+static size_t change_text(struct reader *r, uint8_t *text, size_t len, uint8_t *first)
 {
     uint8_t how = reader_u8(r), count = reader_u8(r) % 8;
     size_t cut = reader_u16(r);
@@ -84,97 +97,160 @@ static size_t change_text(struct reader *r, uint8_t *text, size_t len)
         reader_copy(r, text + len, more);
         len += more;
     }
+    if (how & 4)
+        *first = reader_u8(r);
     return len;
 }
 
-/* Opens the next message with its receiver's keys and seals it anew with its sender's. */
+/* The keys of a datagram's two ends; false when it has none, or cannot be opened. */
+static bool open_next(const struct pair_datagram *d, struct input *in, struct sa **sender)
+{
+    struct ike_engine *to = pair.side[d->to].engine;
+    if (wire_header_read(d->octets, &in->header) < 0 ||
+        wire_walk(in->header.next_payload, pair_payloads(d->octets),
+                  (struct wire_chain *)(uintptr_t)in->outer) < 0)
+        return false;
+    bool by_initiator = in->header.flags & FLAG_INITIATOR;
+    struct sa *receiver = sa_of(d->to, &in->header, !by_initiator);
+    *sender = sa_of(!d->to, &in->header, by_initiator);
+    return *sender && receiver && (*sender)->chosen.encr && receiver->chosen.encr &&
+           fragment_read(to, receiver, in) && sk_open(to, receiver, in) == 0 &&
+           in->inner_octets.len <= TEXT_MAX;
+}
+
+/* Opens the next datagram with its receiver's keys and seals it anew with its sender's. */
 static void change_next(struct reader *r)
 {
     static struct wire_chain chain;
-    static uint8_t text[TEXT_MAX];
+    static uint8_t text[2 * TEXT_MAX];
     if (pair.taken == pair.queued)
         return;
     struct pair_datagram *d = &pair.queue[pair.taken];
     struct input in = {.datagram = d->octets, .outer = &chain};
-    struct ike_engine *from = pair.side[!d->to].engine, *to = pair.side[d->to].engine;
-    if (wire_header_read(d->octets, &in.header) < 0 ||
-        wire_walk(in.header.next_payload, behind_header(d->octets), &chain) < 0)
-        return;
-    bool by_initiator = in.header.flags & FLAG_INITIATOR;
-    struct sa *sender = sa_of(!d->to, &in.header, by_initiator);
-    struct sa *receiver = sa_of(d->to, &in.header, !by_initiator);
-    if (!sender || !receiver || !sender->chosen.encr || !receiver->chosen.encr ||
-        sk_open(to, receiver, &in) < 0 || in.inner_octets.len > TEXT_MAX)
+    struct sa *sender;
+    if (!open_next(d, &in, &sender))
         return;
     memcpy(text, in.inner_octets.at, in.inner_octets.len);
-    size_t len = change_text(r, text, in.inner_octets.len);
-    struct wire_builder b;
-    sk_begin(from, &b);
-    b.first = in.inner_first;
-    writer_bytes(&b.w, text, len);
-    struct message *m = sk_seal(from, sender, in.header.exchange, in.header.flags & FLAG_RESPONSE,
-                                in.header.message_id, &b);
-    if (!m)
-        return;
+    size_t len = change_text(r, text, in.inner_octets.len, &in.inner_first);
+    struct sk_part part = {.first = in.inner_first,
+                           .number = in.fragment.number,
+                           .total = in.fragment.total,
+                           .text = {text, len}};
+    struct bytes sealed = pair_seal(pair.side[!d->to].engine, sender, &in.header, &part);
     pair.taken++;
-    pair_feed(&pair, d->to, &d->path, message_bytes(m));
-    message_drop(from, &m);
+    if (sealed.len > 0)
+        pair_feed(&pair, d->to, &d->path, sealed);
 }
 
 /* ---- all else */
-
-static void tick(time_us by)
-{
-    pair.now += by;
-    for (int i = 0; i < 2; i++) {
-        ike_tick(pair.side[i].engine, pair.now);
-        pair_drain(&pair, i);
-    }
-}
 
 /* From a millisecond to a day. */
 static void let_time_go_by(struct reader *r)
 {
     uint8_t octet = reader_u8(r);
-    tick((TIME_MILLISECOND << (octet & 31) % 27) / (1 + octet / 32));
+    pair_tick(&pair, pair.now + (TIME_MILLISECOND << (octet & 31) % 27) / (1 + octet / 32));
 }
 
+static struct child *child_of(const struct sa *sa, unsigned n)
+{
+    struct child *c = sa ? sa->children : NULL;
+    for (; c && c->next && n > 0; n--)
+        c = c->next;
+    return c;
+}
+
+/* Octet: side, kind, which child. */
 static void command(struct reader *r)
 {
     uint8_t octet = reader_u8(r);
     struct pair_engine *side = &pair.side[octet & 1];
     const struct sa *sa = pair_sa(side->engine);
-    struct ike_command c = {.kind = octet / 2 % COMMANDS};
-    if (sa && sa->tunnel)
+    const struct child *child = child_of(sa, octet >> 5);
+    struct ike_command c = {.kind = octet / 2 % COMMANDS, .path = pair_path(&pair, octet & 1)};
+    if (sa && sa->tunnel && octet < 0xe0)
         c.tunnel = sa->tunnel->id;
-    if (sa && sa->children)
-        c.spi_in = sa->children->spi_in;
-    c.path = pair_path(&pair, octet & 1);
+    if (child)
+        c.spi_in = child->spi_in;
     if (ike_command(side->engine, pair.now, &c, NULL) == 0)
         pair_drain(&pair, octet & 1);
 }
 
+/* What that side has now: places by bits, the highest one is the best; a client is told of its
+ * gateway's, too. */
+static void addresses(struct reader *r)
+{
+    uint8_t octet = reader_u8(r), side = octet & 1;
+    struct ike_command c = {.kind = IKE_ADDRESSES};
+    struct ike_addresses *now = &c.addresses;
+    now->doubt = octet & 2;
+    for (unsigned place = PAIR_PLACES; place-- > 0;) {
+        if (octet >> 2 & 1u << place)
+            now->local[now->local_count++] = (struct ike_local){
+                .at = {pair_ip(side, place), NAT_PORT}, .rank = PAIR_PLACES - place};
+        if (side == 0 && octet & 0x40)
+            now->remote[now->remote_count++] = pair_ip(1, place);
+    }
+    if (ike_command(pair.side[side].engine, pair.now, &c, NULL) == 0)
+        pair_drain(&pair, side);
+}
+
+/* Octet: side, kind, which child; a second one: more of it. */
 static void fact(struct reader *r)
 {
-    uint8_t octet = reader_u8(r);
+    uint8_t octet = reader_u8(r), more = reader_u8(r);
     struct pair_engine *side = &pair.side[octet & 1];
     const struct sa *sa = pair_sa(side->engine);
-    if (!sa || !sa->tunnel || !sa->children)
+    const struct child *child = child_of(sa, octet >> 5);
+    if (!child || !sa->tunnel)
         return;
-    struct ike_fact f = {.kind = octet / 2 % (IKE_FACT_SENT + 1),
-                         .spi_in = sa->children->spi_in,
-                         .tunnel = sa->tunnel->id};
+    struct ike_fact f = {.kind = octet / 2 % (IKE_FACT_UNKNOWN_SPI + 1),
+                         .spi_in = child->spi_in,
+                         .tunnel = sa->tunnel->id,
+                         .sent = more & 1};
+    if (more & 2)
+        f.remote = (struct endpoint){pair_ip(!(octet & 1), more >> 4), (uint16_t)(more << 4)};
+    struct bytes stray = reader_bytes(r, more & 4 && r->left > 20 ? 20 : 0);
+    f.stray_len = (uint8_t)stray.len;
+    if (stray.len > 0)
+        memcpy(f.stray, stray.at, stray.len);
     ike_fact(side->engine, pair.now, &f);
     pair_drain(&pair, octet & 1);
 }
 
-static void answer(int i)
+/* ICMP, with the beginning of what that side sent last. */
+static void unreachable(int side)
 {
-    if (!pair.side[i].answer_waits)
+    size_t cursor = 0;
+    const struct sa *sa = map_next(&pair.side[side].engine->sas, &cursor);
+    uint8_t quoted[8];
+    struct writer w = writer_of(quoted, sizeof(quoted));
+    if (!sa)
         return;
-    pair.side[i].answer_waits = false;
-    ike_answer(pair.side[i].engine, pair.now, &pair.side[i].answer);
-    pair_drain(&pair, i);
+    writer_u64(&w, sa->spi_own);
+    ike_unreachable(pair.side[side].engine, pair.now, &sa->path.remote, writer_view(&w));
+    pair_drain(&pair, side);
+}
+
+/* The keys process may say no, or have no address. */
+static void answer(uint8_t octet)
+{
+    struct pair_engine *side = &pair.side[octet >> 7];
+    if (side->answer_waits && octet / KINDS % 4 == 3)
+        side->answer.result = octet & 64 ? ERR_ADDRESS : ERR_AUTH;
+    pair_give_answer(&pair, octet >> 7);
+}
+
+static void glance(void *context, const struct ike_status *status)
+{
+    (void)context;
+    pair_must(ike_state_name(status->state)[0] && status->child_count <= CHILDREN_LIMIT);
+}
+
+static void settle(void)
+{
+    pair_settle(&pair);
+    for (int i = 0; i < 2; i++)
+        ike_walk(pair.side[i].engine, glance, NULL);
 }
 
 static void crash(int i)
@@ -217,10 +293,22 @@ static void step(struct reader *r)
         fact(r);
         break;
     case ANSWER:
-        answer(octet >> 7);
+        answer(octet);
         break;
     case CRASH:
         crash(octet >> 7);
+        break;
+    case SETTLE:
+        settle();
+        break;
+    case ADDRESSES:
+        addresses(r);
+        break;
+    case NAT:
+        pair.mapped = octet / KINDS;
+        break;
+    case UNREACHABLE:
+        unreachable(octet >> 7);
         break;
     case KINDS:
         break;
@@ -230,13 +318,9 @@ static void step(struct reader *r)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct reader r = reader_of(data, size);
-    uint8_t head = reader_u8(&r);
-    pair_begin_at(&pair, head & 1 ? PAIR_UP : PAIR_FIRST_ONLY);
-    for (int i = 0; i < 2; i++) {
-        pair.side[i].conf.pfs = !(head & 2);
-        if (head & 4)
-            pair.side[i].conf.child_lifetime = 20, pair.side[i].conf.ike_lifetime = 50;
-    }
+    unsigned head = reader_u8(&r);
+    head |= (unsigned)reader_u8(&r) << 8;
+    pair_begin_at(&pair, head & 1 ? PAIR_UP : PAIR_FIRST_ONLY, head >> 1);
     pair.drop_all = false;
     for (int i = 0; i < STEPS && r.left > 0; i++)
         step(&r);

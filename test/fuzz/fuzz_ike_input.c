@@ -1,5 +1,6 @@
 /* Datagrams of strangers for an engine in four states. First octet: 0 the gateway knows nobody, 1
- * the client waits for its first answer, 2 the gateway for IKE_AUTH, 3 both are up. Then datagrams,
+ * the client waits for its first answer, 2 the gateway for IKE_AUTH, 3 both are up; the other bits
+ * are traits (engine_pair.h). Then datagrams,
  * each: flags, 16-bit length, octets; with flag 1 the SPIs of a living SA are put in, so that the
  * header's gate is passed, with 2 the length field is made right, with 4 it comes from port 4500.
  * Whatever comes: no crash, and an SA that is up stays up. */
@@ -54,11 +55,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct engine_pair p;
     struct reader r = reader_of(data, size);
-    uint8_t stage = reader_u8(&r) & 3;
+    uint8_t head = reader_u8(&r), stage = head & 3;
     int to = stage == WAITING || (stage == UP && size % 2) ? 0 : 1;
-    pair_begin_at(&p, stage == NOBODY || stage == WAITING ? PAIR_FIRST_ONLY
-                      : stage == HALF_OPEN                ? PAIR_WITHOUT_AUTH
-                                                          : PAIR_UP);
+    pair_begin_at(&p,
+                  stage == NOBODY || stage == WAITING ? PAIR_FIRST_ONLY
+                  : stage == HALF_OPEN                ? PAIR_WITHOUT_AUTH
+                                                      : PAIR_UP,
+                  head >> 2);
     for (int i = 0; i < 8 && r.left >= 4; i++)
         one(&p, to, &r);
     struct sa *sa = any_sa(p.side[to].engine);

@@ -1,7 +1,8 @@
-/* What an authenticated peer can put inside SK. First octet: who sends (1), before IKE_AUTH (2).
- * Then messages, each: exchange, flags (1 = response, 2 = another message ID, 4 = time goes by),
- * first payload, 16-bit length, octets. Sealed with the sender's own keys, so every octet reaches
- * the parser behind the cipher. After it all: nothing is held that should not be. */
+/* What an authenticated peer can put inside SK. First two octets: who sends (1), before IKE_AUTH
+ * (2), and traits (engine_pair.h). Then messages, each: exchange, flags (1 = response, 2 = another
+ * message ID, 4 = time goes by), first payload, 16-bit length, octets. Sealed with the sender's own
+ * keys, so every octet reaches the parser behind the cipher. After it all: nothing is held that
+ * should not be. */
 #include "engine_pair.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -42,11 +43,7 @@ static void send_one(struct engine_pair *p, int from, struct reader *r)
     message_drop(e, &m);
     pair_settle(p);
     if (flags & 4) {
-        p->now += 5 * TIME_SECOND;
-        for (int i = 0; i < 2; i++) {
-            ike_tick(p->side[i].engine, p->now);
-            pair_drain(p, i);
-        }
+        pair_tick(p, p->now + 5 * TIME_SECOND);
         pair_settle(p);
     }
 }
@@ -55,8 +52,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct engine_pair p;
     struct reader r = reader_of(data, size);
-    uint8_t head = reader_u8(&r);
-    pair_begin_at(&p, head & 2 ? PAIR_WITHOUT_AUTH : PAIR_UP);
+    unsigned head = reader_u8(&r);
+    head |= (unsigned)reader_u8(&r) << 8;
+    pair_begin_at(&p, head & 2 ? PAIR_WITHOUT_AUTH : PAIR_UP, head >> 2);
     for (int i = 0; i < 6 && r.left >= 5; i++)
         send_one(&p, head & 1, &r);
     pair_take_down(&p);

@@ -63,7 +63,8 @@ struct conf_tunnel {
     struct proposal ike[CONF_PROPOSALS];
     struct proposal esp[CONF_PROPOSALS]; /* of child SAs: all for ESP, or all for AH */
     uint8_t ike_count, esp_count;
-    bool pfs; /* offer a key exchange when a child SA is rekeyed or created alone */
+    bool transport; /* client: children are in transport mode; gateway: granted to who asks */
+    bool pfs;       /* offer a key exchange when a child SA is rekeyed or created alone */
     /* Traffic selectors as configured. Client: local = 0 entries means "the address I am given";
      * remote = what to send. Gateway: local = the networks behind it that clients may reach; remote
      * = 0 entries means "the address that was leased". */

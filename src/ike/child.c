@@ -84,6 +84,8 @@ void child_free(struct ike_engine *e, struct child *c)
     unlink_child(c);
     map_remove(&e->children, c->spi_in);
     sa_disarm(e, &c->timer);
+    if (c->hosts)
+        hosts_end(e, c);
     free(c->selectors);
     slab_give(&e->child_slab, c);
 }
@@ -164,6 +166,7 @@ void child_describe(const struct child *c, struct ike_child *out)
     out->out_waits = c->out_waits;
     out->initiator = c->initiator;
     out->wish = c->wish;
+    hosts_describe(c, out);
     out->path = *mobike_esp_path(c->sa, &out->udp);
     out->local_count = c->local_count;
     out->remote_count = c->remote_count;

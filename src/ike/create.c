@@ -115,7 +115,7 @@ int create_choose_child(struct ike_engine *e, struct sa *sa, const struct wire_c
     c->out_waits = true; /* if another one can carry it, until the peer was heard on this one */
     c->chosen = select_chosen(&e->picked);
     child_heed(e, c, chain);
-    notify = traffic_choose(e, sa, chain, (size_t)count_i, (size_t)count_r, c);
+    notify = hosts_choose(e, sa, chain, (size_t)count_i, (size_t)count_r, old, c);
     if (notify != 0) {
         child_free(e, c);
         return notify;
@@ -135,6 +135,7 @@ void create_put_child(struct ike_engine *e, const struct child *c, const struct 
         put_negotiation(b, n);
     wire_put_ts(b, PAYLOAD_TSi, c->selectors + c->local_count, c->remote_count);
     wire_put_ts(b, PAYLOAD_TSr, c->selectors, c->local_count);
+    hosts_put(c, b);
     if (e->ts_left_out)
         wire_put_notify(b, NOTIFY_ADDITIONAL_TS_POSSIBLE, (struct bytes){0});
 }
@@ -163,6 +164,9 @@ static int accept_ts(struct ike_engine *e, struct sa *sa, struct child *c,
     bool left_out = false;
     if (read_ts(e, chain, &count_i, &count_r) < 0)
         return ERR_SYNTAX;
+    int err = hosts_answer(e, c, chain, (size_t)count_i, (size_t)count_r);
+    if (err < 0)
+        return err;
     if (!all_inside(e->ts_i, (size_t)count_i, offer->local, offer->local_count) ||
         !all_inside(e->ts_r, (size_t)count_r, offer->remote, offer->remote_count)) {
         explain(e, "the peer answered with traffic selectors that we did not offer");
@@ -171,7 +175,7 @@ static int accept_ts(struct ike_engine *e, struct sa *sa, struct child *c,
     if (rekeyed || c->pair > 0)
         policy = *offer;
     else
-        traffic_policy(e, sa, c->wish, &policy);
+        traffic_policy(e, sa, c->wish, c->hosts, &policy);
     t.local_count =
         narrow(e->ts_i, (size_t)count_i, policy.local, policy.local_count, t.local, &left_out);
     t.remote_count =
@@ -240,6 +244,7 @@ static struct message *build_request(struct ike_engine *e, struct sa *sa, const 
     sk_begin(e, &b);
     if (old)
         put_rekey_notify(e, &b, NOTIFY_REKEY_SA, old->spi_in);
+    hosts_put(made, &b);
     size_t count = select_offer(e->conf, child_protocol(e), writer_view(&w), creation->group != 0,
                                 creation->group, e->offer);
     wire_put_sa(&b, e->offer, count);
@@ -268,7 +273,8 @@ static int start_with(struct ike_engine *e, struct sa *sa, struct task task, uin
         made->pair = old ? old->pair : task.pair;
         creation->spi_in = made->spi_in;
         creation->ke_count = ke_count;
-        m = build_request(e, sa, old, made, creation);
+        bool good = !hosts_wanted(e, sa, old) || hosts_begin(e, made) == 0;
+        m = good ? build_request(e, sa, old, made, creation) : NULL;
     }
     if (!m) {
         if (made)
@@ -448,7 +454,8 @@ int create_response(struct ike_engine *e, struct sa *sa, const struct input *in)
     if (err == 0)
         return 0;
     if (peer_is_logged(e))
-        log_warn("ike: the peer's answer for a child SA is not usable: %s", err_sentence(err));
+        log_warn("ike: the peer's answer for a child SA is not usable: %s",
+                 err == ERR_TS ? e->why : err_sentence(err));
     struct child *old = child_find(sa, done->task.spi_in);
     if (old && old->state == CHILD_UP)
         child_retry(e, old, 30 * TIME_SECOND);

@@ -219,14 +219,18 @@ struct ike_child {
     uint16_t encr, encr_bits, integ;
     uint16_t ke; /* group of its own key exchange, 0 = none: for status */
     bool esn, udp, out_waits, initiator;
-    bool ah;      /* RFC 4302 instead of ESP: then encr is 0, and udp never set */
-    bool no_tfc;  /* the peer takes no TFC padding on it (RFC 7296 3.10.1) */
-    uint8_t wish; /* of the tunnel's initiator: 0 = the first child, n = conf children[n - 1] */
+    bool ah;        /* RFC 4302 instead of ESP: then encr is 0, and udp never set */
+    bool transport; /* between the two hosts alone, RFC 7296 1.3.1 */
+    bool no_tfc;    /* the peer takes no TFC padding on it (RFC 7296 3.10.1) */
+    uint8_t wish;   /* of the tunnel's initiator: 0 = the first child, n = conf children[n - 1] */
     uint8_t keymat_len; /* of each direction */
     uint8_t keymat_in[IKE_KEYMAT_MAX], keymat_out[IKE_KEYMAT_MAX];
     struct ike_path path;
     uint8_t local_count, remote_count;
     struct selector local_ts[CONF_SELECTORS], remote_ts[CONF_SELECTORS];
+    /* Transport mode through NAT: what the two addresses are to the peer, whose checksums are made
+     * with them (2.23.1); family 0 = the same. */
+    struct ip seen_local, seen_remote;
 };
 /* What the host has to do for a tunnel: addresses, routes, DNS. */
 struct ike_net {
@@ -243,6 +247,11 @@ struct ike_net {
      * site's networks as configured, so that nothing goes beside the tunnel. */
     uint8_t remote_count;
     struct selector remote_ts[CONF_ROUTES];
+    /* Transport mode: what goes between these local and those remote selectors, and NET_UP comes
+     * for each child that a gateway gets. */
+    bool transport, more; /* more: another child of a tunnel that is up */
+    uint8_t local_count;
+    struct selector local_ts[CONF_SELECTORS];
 };
 enum { IKE_LIST_TEXT = 240 };
 enum ike_event_kind {

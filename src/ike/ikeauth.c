@@ -48,10 +48,12 @@ static void put_wishes(struct ike_engine *e, struct sa *sa, struct child *c, str
     config_request(e, t->renews ? map_get(&e->tunnels, t->renews) : NULL, b);
     if (sa->initial_contact)
         wire_put_notify(b, NOTIFY_INITIAL_CONTACT, (struct bytes){0});
+    hosts_put(c, b);
     size_t count = select_offer(e->conf, child_protocol(e), writer_view(&w), false, 0, e->offer);
     wire_put_sa(b, e->offer, count);
     create_offer_ts(e, sa, c, NULL, b);
-    mobike_put_support(e, sa, b);
+    if (!c->hosts)
+        mobike_put_support(e, sa, b);
 }
 
 static int send_request(struct ike_engine *e, struct sa *sa, struct bytes auth)
@@ -63,13 +65,16 @@ static int send_request(struct ike_engine *e, struct sa *sa, struct bytes auth)
         return ERR_LIMIT;
     c->initiator = true;
     h->spi_in = c->spi_in;
+    int err = hosts_wanted(e, sa, NULL) ? hosts_begin(e, c) : 0;
+    if (err < 0)
+        return err;
     sk_begin(e, &b);
     wire_put_id(&b, PAYLOAD_IDi, &h->own);
     proof_put_certs(e, sa, &b);
     proof_put_certreq(e, &b);
     if (e->conf->remote_id.type != IDENTITY_NONE)
         wire_put_id(&b, PAYLOAD_IDr, &e->conf->remote_id);
-    int err = proof_put_auth(e, sa, auth, &b);
+    err = proof_put_auth(e, sa, auth, &b);
     if (err < 0)
         return err;
     put_wishes(e, sa, c, &b);
@@ -148,7 +153,8 @@ static void finish(struct ike_engine *e, struct sa *sa, const struct wire_chain 
     wish_start(e, sa);
     if (wire_notify_find(chain, NOTIFY_ADDITIONAL_TS_POSSIBLE, &n))
         wish_rest(e, sa, c);
-    mobike_read_support(e, sa, chain);
+    if (!c->hosts)
+        mobike_read_support(e, sa, chain);
     tunnel_up(e, sa->tunnel, c);
     reauth_begin(e, sa->tunnel, chain); /* the chain goes with the handshake */
     established(e, sa);
@@ -320,7 +326,8 @@ static void answer_request(struct ike_engine *e, struct sa *sa, const struct wir
     config_reply(e, sa->tunnel, chain, b); /* it is the IKE SA's, with or without a child */
     if (c) {
         create_put_child(e, c, NULL, b);
-        mobike_read_support(e, sa, chain);
+        if (!c->hosts)
+            mobike_read_support(e, sa, chain);
         if (sa->tunnel->mobike)
             mobike_put_support(e, sa, b);
     } else {

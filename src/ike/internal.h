@@ -12,7 +12,7 @@
  *   reauth   a new IKE SA beside the old one, and who takes over what
  *   ask      questions to the keys process and their answers
  *   path, keepalive, mobike, roam     where a peer is, and how we get there
- *   select, narrow, wish, config, keymat, explain     one noun each
+ *   select, narrow, hosts, wish, config, keymat, explain     one noun each
  *   crash    a peer, or we ourselves, came back without state
  *   gate, source, cookie, puzzle      strangers, and what they may cost (gate.h)
  *
@@ -181,6 +181,13 @@ struct exchange {
     uint8_t tries;
 };
 
+/* What only a child in transport mode has; all of an engine stand in a row. */
+struct hosts {
+    struct hosts *next;
+    const struct child *child;
+    struct ip seen_local, seen_remote; /* the two addresses as the peer has them (2.23.1) */
+};
+
 enum child_state { CHILD_CREATING, CHILD_UP, CHILD_REKEYED, CHILD_DELETING };
 struct child {
     struct sa *sa;
@@ -197,6 +204,7 @@ struct child {
     uint8_t wish;               /* whose policy it was made for, and which pair of it (0 = all) */
     uint16_t pair;              /* both only told apart by an initiator of the tunnel */
     struct selector *selectors; /* local ones, then remote ones; one block of exact size */
+    struct hosts *hosts;        /* transport mode; NULL = tunnel mode */
     struct timer timer;         /* soft, then hard lifetime */
     time_us hard;
 };
@@ -369,6 +377,7 @@ struct ike_engine {
     struct node *queue_first, *queue_last, *spent;
     struct sa *grave, *linger_first, *linger_last;
     struct sa *woken; /* has inherited work in this call */
+    struct hosts *hosts;
     struct aead_engine *aead_engine;
     struct aead *aead;
     size_t aead_cap;

@@ -118,9 +118,38 @@ static size_t policy_remote(const struct ike_engine *e, const struct sa *sa, uin
     return n;
 }
 
-void traffic_policy(const struct ike_engine *e, const struct sa *sa, uint8_t wish,
+/* Transport mode: the two ends alone, and of them what the configuration allows. */
+static size_t host(const struct ip *ip, const struct selector *list, size_t count,
+                   struct selector out[static CONF_SELECTORS])
+{
+    struct selector own = selector_from_ip(ip), common;
+    size_t n = 0;
+    if (count == 0)
+        return add_ip(out, 0, ip);
+    for (size_t i = 0; i < count; i++)
+        if (selector_intersect(&own, &list[i], &common))
+            (void)keep(out, &n, &common);
+    return n;
+}
+
+static void hosts_policy(const struct ike_engine *e, const struct sa *sa, uint8_t wish,
+                         struct traffic *out)
+{
+    const struct conf_child *child = wish > 0 ? &e->conf->children[wish - 1] : NULL;
+    out->local_count = host(&sa->path.local.ip, child ? child->local_ts : e->conf->local_ts,
+                            child ? child->local_ts_count : e->conf->local_ts_count, out->local);
+    out->remote_count =
+        host(&sa->path.remote.ip, child ? child->remote_ts : e->conf->remote_ts,
+             child ? child->remote_ts_count : e->conf->remote_ts_count, out->remote);
+}
+
+void traffic_policy(const struct ike_engine *e, const struct sa *sa, uint8_t wish, bool transport,
                     struct traffic *out)
 {
+    if (transport) {
+        hosts_policy(e, sa, wish, out);
+        return;
+    }
     out->local_count = policy_local(e, sa, wish, out->local);
     out->remote_count = policy_remote(e, sa, wish, out->remote);
 }
@@ -162,8 +191,8 @@ void traffic_offer(const struct ike_engine *e, const struct sa *sa, const struct
             copy(rekeyed->selectors + rekeyed->local_count, rekeyed->remote_count, out->remote);
         return;
     }
-    traffic_policy(e, sa, made->wish, out);
-    if (made->wish == 0)
+    traffic_policy(e, sa, made->wish, made->hosts, out);
+    if (made->wish == 0 && !made->hosts)
         addresses_unknown(e, sa, out);
     if (made->pair > 0 && !traffic_pair(out, made->pair))
         out->local_count = out->remote_count = 0;
@@ -199,11 +228,11 @@ static bool cut(const struct ike_engine *e, const struct traffic *policy, size_t
 
 /* Why not: the first policy is the one that most peers mean. */
 static int refuse(struct ike_engine *e, const struct sa *sa, const struct wire_chain *chain,
-                  size_t count_i, size_t count_r)
+                  size_t count_i, size_t count_r, const struct child *c)
 {
     struct traffic policy, none;
     bool ignored;
-    traffic_policy(e, sa, 0, &policy);
+    traffic_policy(e, sa, 0, c->hosts, &policy);
     if (policy.remote_count == 0) {
         bool asked = wire_find(chain, PAYLOAD_CP);
         explain(e, asked ? "the pools have no address of the kind that the peer asked for; add one "
@@ -227,7 +256,7 @@ int traffic_choose(struct ike_engine *e, const struct sa *sa, const struct wire_
     bool left_out;
     size_t wishes = policy_count(e, sa->tunnel);
     for (uint8_t wish = 0; wish < wishes; wish++) {
-        traffic_policy(e, sa, wish, &policy);
+        traffic_policy(e, sa, wish, c->hosts, &policy);
         if (!cut(e, &policy, count_i, count_r, &found, &left_out))
             continue;
         bool first = holds_first(e, &found);
@@ -240,7 +269,7 @@ int traffic_choose(struct ike_engine *e, const struct sa *sa, const struct wire_
             break;
     }
     if (best.local_count == 0)
-        return refuse(e, sa, chain, count_i, count_r);
+        return refuse(e, sa, chain, count_i, count_r, c);
     int err = child_set_selectors(c, best.local, best.local_count, best.remote, best.remote_count);
     return err < 0 ? NOTIFY_NO_ADDITIONAL_SAS : 0;
 }

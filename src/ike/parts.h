@@ -246,7 +246,7 @@ struct traffic {
 };
 /* A tunnel's policies: 0 is that of the first child, the others are those of conf->children. */
 size_t policy_count(const struct ike_engine *e, const struct tunnel *t);
-void traffic_policy(const struct ike_engine *e, const struct sa *sa, uint8_t wish,
+void traffic_policy(const struct ike_engine *e, const struct sa *sa, uint8_t wish, bool transport,
                     struct traffic *out);
 /* Of lists one pair, counted from 1, locals outside; false when there is no such pair, or its
  * families differ. */
@@ -258,6 +258,22 @@ void traffic_offer(const struct ike_engine *e, const struct sa *sa, const struct
  * a notify and e->why. */
 int traffic_choose(struct ike_engine *e, const struct sa *sa, const struct wire_chain *chain,
                    size_t count_i, size_t count_r, struct child *c);
+
+/* ---- hosts.c: transport mode */
+/* Is a child that we begin to be in transport mode? */
+bool hosts_wanted(const struct ike_engine *e, const struct sa *sa, const struct child *rekeyed);
+int hosts_begin(struct ike_engine *e, struct child *c) MUST_USE; /* it is, or e->why */
+void hosts_end(struct ike_engine *e, struct child *c);
+void hosts_put(const struct child *c, struct wire_builder *b);
+void hosts_describe(const struct child *c, struct ike_child *out);
+/* As initiator: is the mode the one we asked for? The addresses in ts_i and ts_r become ours. */
+int hosts_answer(struct ike_engine *e, struct child *c, const struct wire_chain *chain,
+                 size_t count_i, size_t count_r) MUST_USE;
+/* As responder: the mode, then traffic_choose(). */
+int hosts_choose(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain,
+                 size_t count_i, size_t count_r, const struct child *old, struct child *c);
+/* The peer has another address now: its children in transport mode end. */
+void hosts_moved(struct ike_engine *e, struct sa *sa);
 
 /* ---- wish.c: the children that an initiator wants beside the first one */
 const char *wish_name(const struct ike_engine *e, uint8_t wish); /* of conf->children, or "" */

@@ -148,8 +148,11 @@ void path_heard(struct ike_engine *e, struct sa *sa, const struct input *in)
     if (!may_follow(sa) || sa->tunnel->mobike || sa->path.port != in->path.port ||
         endpoint_equal(&sa->path.remote, &in->path.remote))
         return;
+    bool elsewhere = !ip_equal(&sa->path.remote.ip, &in->path.remote.ip);
     sa->path.remote = in->path.remote;
     queue_move(e, sa);
+    if (elsewhere)
+        hosts_moved(e, sa);
 }
 
 /* The data plane tells of the highest sequence number only, so nobody moves a peer by repeating
@@ -168,6 +171,10 @@ void path_esp_heard(struct ike_engine *e, struct sa *sa, const struct endpoint *
         task_run(e, sa);
         return;
     }
+    bool elsewhere = !ip_equal(&now->remote.ip, &remote->ip);
     sa->path = there;
     queue_move(e, sa);
+    if (elsewhere)
+        hosts_moved(e, sa);
+    task_run(e, sa);
 }

@@ -177,6 +177,35 @@ static void add_route(struct ike_net *net, const struct selector *s)
         net->remote_ts[net->remote_count++] = *s;
 }
 
+static void add_local(struct ike_net *net, const struct selector *s)
+{
+    for (size_t i = 0; i < net->local_count; i++)
+        if (selector_is_subset(s, &net->local_ts[i]))
+            return;
+    if (net->local_count < CONF_SELECTORS)
+        net->local_ts[net->local_count++] = *s;
+}
+
+/* A client in transport mode protects what its configuration says, whatever the peer has left of
+ * it; a gateway what was agreed on. */
+static void add_hosts(const struct ike_engine *e, struct ike_net *net, const struct tunnel *t,
+                      const struct child *c)
+{
+    struct traffic policy = {0};
+    net->transport = true;
+    for (size_t i = 0; !t->initiator && i < c->local_count; i++)
+        add_local(net, &c->selectors[i]);
+    for (size_t i = 0; !t->initiator && i < c->remote_count; i++)
+        add_route(net, &c->selectors[c->local_count + i]);
+    for (uint8_t wish = 0; t->initiator && wish < policy_count(e, t); wish++) {
+        traffic_policy(e, t->sa, wish, true, &policy);
+        for (size_t i = 0; i < policy.local_count; i++)
+            add_local(net, &policy.local[i]);
+        for (size_t i = 0; i < policy.remote_count; i++)
+            add_route(net, &policy.remote[i]);
+    }
+}
+
 static void add_routes(const struct ike_engine *e, struct ike_net *net, const struct tunnel *t,
                        const struct child *c)
 {
@@ -196,7 +225,7 @@ static void add_routes(const struct ike_engine *e, struct ike_net *net, const st
         struct traffic policy;
         if (wish == c->wish && c->pair == 0)
             continue;
-        traffic_policy(e, t->sa, wish, &policy);
+        traffic_policy(e, t->sa, wish, false, &policy);
         for (size_t i = 0; i < policy.remote_count; i++)
             add_route(net, &policy.remote[i]);
     }
@@ -220,7 +249,10 @@ void queue_net(struct ike_engine *e, uint32_t kind, const struct tunnel *t, cons
     net->domain_count = t->given ? t->given->domain_count : 0;
     if (net->domain_count > 0)
         memcpy(net->domains, t->given->domains, sizeof(net->domains));
-    if (c)
+    net->more = kind == IKE_NET_UP && t->net_up;
+    if (c && c->hosts)
+        add_hosts(e, net, t, c);
+    else if (c)
         add_routes(e, net, t, c);
 }
 

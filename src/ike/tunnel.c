@@ -101,7 +101,7 @@ void tunnel_up(struct ike_engine *e, struct tunnel *t, const struct child *c)
 {
     char who[IDENTITY_TEXT];
     struct identity peer;
-    if (!t->net_up)
+    if (!t->net_up || (c->hosts && !t->initiator))
         queue_net(e, IKE_NET_UP, t, c);
     t->net_up = true;
     if (t->established)

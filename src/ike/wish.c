@@ -60,7 +60,7 @@ static void log_incomplete(struct ike_engine *e, bool complete)
 bool wish_pairs(struct ike_engine *e, struct sa *sa, uint8_t wish)
 {
     struct traffic all, one;
-    traffic_policy(e, sa, wish, &all);
+    traffic_policy(e, sa, wish, e->conf->transport, &all);
     size_t count = all.local_count * all.remote_count;
     bool complete = true;
     if (count < 2)
@@ -88,7 +88,7 @@ void wish_rest(struct ike_engine *e, struct sa *sa, const struct child *c)
     bool complete = true;
     if (c->pair > 0)
         return; /* less of one pair is all there is */
-    traffic_policy(e, sa, c->wish, &all);
+    traffic_policy(e, sa, c->wish, c->hosts, &all);
     for (uint16_t pair = 1; pair <= all.local_count * all.remote_count; pair++) {
         one = all;
         if (!traffic_pair(&one, pair) ||

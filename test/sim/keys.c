@@ -79,6 +79,8 @@ static int admit(struct sim_host *host, const struct ike_ask *ask, struct ike_an
     char text[IDENTITY_TEXT];
     snprintf(answer->peer_name, sizeof(answer->peer_name), "%.40s",
              identity_print(&ask->peer, text));
+    if (host->networks_of)
+        answer->network_count = host->networks_of(host, &ask->peer, answer->networks);
     return 0;
 }
 

@@ -70,6 +70,7 @@ static void trace(struct sim *sim, const struct sim_datagram *d, const char *fat
 /* Whose address is this; NULL: nobody's. *port becomes the host's own. */
 static struct sim_host *owner(struct sim *sim, const struct endpoint *to, uint16_t *port)
 {
+    struct sim_host *found = NULL; /* behind one NAT there may be several */
     for (size_t i = 0; i < sim->host_count; i++) {
         struct sim_host *h = sim->hosts[i];
         bool nat = h->nat_ip.family != 0;
@@ -82,10 +83,16 @@ static struct sim_host *owner(struct sim *sim, const struct endpoint *to, uint16
         }
         if (!ip_equal(nat ? &h->nat_ip : &h->ip, &to->ip))
             continue;
-        *port = nat ? (uint16_t)(to->port - h->nat_shift) : to->port;
-        return h;
+        uint16_t behind = nat ? (uint16_t)(to->port - h->nat_shift) : to->port;
+        bool exact = !nat || behind == 500 || behind == 4500;
+        if (found && !exact)
+            continue;
+        found = h;
+        *port = behind;
+        if (exact)
+            break;
     }
-    return NULL;
+    return found;
 }
 
 static struct sim_datagram *copy(const struct sim_datagram *d)

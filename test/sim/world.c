@@ -265,7 +265,7 @@ void sim_drain(struct sim_host *host)
             sim_plane_move(host, &action.net);
             break;
         case IKE_NET_UP:
-            host->net_ups++;
+            host->net_ups += !action.net.more;
             host->net = action.net;
             break;
         case IKE_NET_DOWN:

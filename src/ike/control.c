@@ -29,15 +29,16 @@ static int initiate(struct ike_engine *e, const struct ike_path *path, uint64_t 
     return 0;
 }
 
+/* Those for which there is no place among the tasks are due again in a second, and so on. */
 static int rekey_children(struct ike_engine *e, struct sa *sa, uint32_t spi_in)
 {
     int err = ERR_NOT_FOUND;
     for (struct child *c = sa->children; c; c = c->next) {
         if (c->state != CHILD_UP || (spi_in != 0 && c->spi_in != spi_in))
             continue;
-        err = task_add(e, sa, (struct task){.kind = TASK_REKEY_CHILD, .spi_in = c->spi_in});
-        if (err < 0)
-            break;
+        if (task_add(e, sa, (struct task){.kind = TASK_REKEY_CHILD, .spi_in = c->spi_in}) < 0)
+            child_retry(e, c, TIME_SECOND);
+        err = 0;
     }
     return err;
 }

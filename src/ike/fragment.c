@@ -8,7 +8,8 @@
  * Sending: what does not fit the size that the SA's path is believed to carry is cut; all pieces
  * are one struct message, so that a repetition sends the same octets again. Our own request that
  * gets no answer is cut smaller (2.5.1): it is opened again with our own key and sealed with fresh
- * IVs. A responder answers in pieces no larger than those that the request came in.
+ * IVs; and so is our answer when the same request comes a third time. A responder answers in pieces
+ * no larger than those that the request came in.
  *
  * Receiving: a piece is stored only when its integrity check was right. One message per SA is
  * collected at a time; what it holds is bounded by pieces, octets, time, and over all SAs. */
@@ -72,6 +73,11 @@ struct message *fragment_seal(struct ike_engine *e, struct sa *sa, const struct 
     return m;
 }
 
+static struct bytes first_part(const struct message *m)
+{
+    return (struct bytes){m->octets, m->part ? m->part : m->len};
+}
+
 /* Opens a message of ours again. */
 static bool uncut(struct ike_engine *e, const struct sa *sa, const struct message *m,
                   struct wire_builder *b)
@@ -94,29 +100,55 @@ static bool uncut(struct ike_engine *e, const struct sa *sa, const struct messag
     return !b->w.bad;
 }
 
-/* More pieces than before, or the peer could not tell the new ones from the old. */
-static void replace(struct ike_engine *e, struct sa *sa, struct message *smaller)
+/* The message sealed anew, in more pieces than before, or the peer could not tell the new ones from
+ * the old; NULL when that is not to be had. */
+static struct message *recut(struct ike_engine *e, struct sa *sa, const struct message *m)
 {
-    if (smaller && message_parts(smaller) > message_parts(sa->out.request)) {
-        message_drop(e, &sa->out.request);
-        sa->out.request = smaller;
-    } else {
+    struct wire_builder b;
+    struct wire_header h;
+    struct message *smaller = NULL;
+    if (uncut(e, sa, m, &b) && wire_header_read(first_part(m), &h) == 0)
+        smaller = sk_seal(e, sa, h.exchange, h.flags & FLAG_RESPONSE, h.message_id, &b);
+    secret_wipe(e->inner_buffer, b.w.len);
+    if (smaller && message_parts(smaller) <= message_parts(m))
         message_drop(e, &smaller);
-    }
+    return smaller;
+}
+
+/* What to try when `m` does not get through; 0 = it is small enough for any path. */
+static uint16_t next_size(const struct sa *sa, const struct message *m)
+{
+    size_t largest = first_part(m).len + below(&sa->path);
+    uint16_t size = largest > FRAGMENT_COMMON ? FRAGMENT_COMMON : FRAGMENT_FLOOR;
+    return size < sa->fragment && size < largest ? size : 0;
 }
 
 void fragment_shrink(struct ike_engine *e, struct sa *sa)
 {
-    struct wire_builder b;
-    const struct message *m = sa->out.request;
-    uint16_t size = sa->fragment > FRAGMENT_COMMON ? FRAGMENT_COMMON : FRAGMENT_FLOOR;
-    if (size >= sa->fragment || sa->out.exchange == EXCHANGE_IKE_SA_INIT ||
-        (m->part ? m->part : m->len) + below(&sa->path) <= size)
+    uint16_t size = next_size(sa, sa->out.request);
+    if (size == 0 || sa->out.exchange == EXCHANGE_IKE_SA_INIT)
         return;
     sa->fragment = size;
-    if (uncut(e, sa, m, &b))
-        replace(e, sa, sk_seal(e, sa, sa->out.exchange, false, sa->next_out, &b));
-    secret_wipe(e->inner_buffer, b.w.len);
+    struct message *smaller = recut(e, sa, sa->out.request);
+    if (!smaller)
+        return;
+    message_drop(e, &sa->out.request);
+    sa->out.request = smaller;
+}
+
+/* Anyone can repeat a request, so what we believe of the path stays as it is. */
+void fragment_shrink_reply(struct ike_engine *e, struct sa *sa)
+{
+    uint16_t believed = sa->fragment, size = next_size(sa, sa->reply);
+    if (size == 0)
+        return;
+    sa->fragment = size;
+    struct message *smaller = recut(e, sa, sa->reply);
+    sa->fragment = believed;
+    if (!smaller)
+        return;
+    message_drop(e, &sa->reply);
+    sa->reply = smaller;
 }
 
 /* ---- receiving */

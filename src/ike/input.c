@@ -130,6 +130,10 @@ static bool is_recut(struct ike_engine *e, struct sa *sa, struct input *in)
 static void answer_again(struct ike_engine *e, struct sa *sa, const struct input *in)
 {
     e->counters.replayed++;
+    if (sa->replays < SHRINK_TRIES)
+        sa->replays++;
+    else
+        fragment_shrink_reply(e, sa);
     queue_send(e, &in->path, sa->reply);
 }
 

@@ -265,6 +265,7 @@ struct sa {
     struct task tasks[TASKS_MAX];
     uint8_t task_count, child_count;
     uint8_t busy_count; /* waits in a row because of TEMPORARY_FAILURE */
+    uint8_t replays;    /* how often the last request has come again */
     time_us busy_until; /* what makes SAs waits so long */
     struct child *children;
     struct handshake *handshake;

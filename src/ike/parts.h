@@ -171,6 +171,8 @@ struct message *fragment_seal(struct ike_engine *e, struct sa *sa, const struct 
                               uint8_t first, struct bytes inner) MUST_USE;
 /* No answer for a while: our request in smaller pieces, when it has any to be cut. */
 void fragment_shrink(struct ike_engine *e, struct sa *sa);
+/* The same request again and again: our answer in smaller pieces, too. */
+void fragment_shrink_reply(struct ike_engine *e, struct sa *sa);
 bool fragment_read(struct ike_engine *e, const struct sa *sa, struct input *in) MUST_USE;
 /* Before a cycle is spent on it: is this piece one that is missing? */
 bool fragment_is_missing(const struct sa *sa, const struct input *in);

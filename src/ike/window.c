@@ -59,6 +59,7 @@ void window_answer(struct ike_engine *e, struct sa *sa, struct message *reply,
 {
     message_drop(e, &sa->reply);
     sa->reply = reply;
+    sa->replays = 0;
     sa->next_in++;
     watch_ids(e, sa);
     window_send(e, sa, path, reply);

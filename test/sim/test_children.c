@@ -360,9 +360,41 @@ static void every_family_in_every_other(void **state)
         }
 }
 
+/* More than there are places for waiting tasks, and each gets its turn. */
+static void all_of_many_are_rekeyed(void **state)
+{
+    (void)state;
+    enum { MANY = 15 };
+    uint32_t before[MANY], left = 0;
+    struct pair p = three();
+    start(&p);
+    for (size_t i = 3; i < MANY; i++) {
+        assert_int_equal(sim_command(p.client, IKE_CREATE_CHILD, 0), 0);
+        sim_run(p.sim, TIME_SECOND);
+    }
+    check_children(&p, MANY);
+    size_t count = 0;
+    for (const struct sim_sa *sa = p.client->sas; sa; sa = sa->next)
+        if (!sa->gone)
+            before[count++] = sa->child.spi_in;
+    assert_int_equal(count, MANY);
+    sim_events_clear(p.client);
+    command_child(p.client, IKE_REKEY_CHILD,
+                  &(struct ike_child){.tunnel = p.client->sas->child.tunnel});
+    sim_run(p.sim, 15 * TIME_SECOND);
+    check_children(&p, MANY);
+    assert_int_equal(sim_events(p.client, IKE_EVENT_REKEYED_CHILD), MANY);
+    for (const struct sim_sa *sa = p.client->sas; sa; sa = sa->next)
+        for (size_t i = 0; !sa->gone && i < MANY; i++)
+            left += sa->child.spi_in == before[i];
+    assert_int_equal(left, 0);
+    pair_end(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(all_of_many_are_rekeyed),
         cmocka_unit_test(several_children),
         cmocka_unit_test(each_is_rekeyed_alone),
         cmocka_unit_test(a_missing_one_comes_back),

@@ -257,6 +257,57 @@ static void test_narrow_path(void **state)
     up_on_narrow_path(9000, 600, 576);
 }
 
+static enum sim_fate narrow_back(struct sim *sim, struct sim_datagram *d)
+{
+    return d->octets[19] & FLAG_RESPONSE ? narrow_path(sim, d) : SIM_PASS;
+}
+
+/* A small request and a large answer: nothing tells the gateway but that it is asked again. */
+static void answer_on_narrow_path(uint16_t fragment, size_t carries, size_t expect)
+{
+    struct pair p = chain_pair();
+    p.client->conf.local_auth = p.gateway->conf.remote_auth = CONF_AUTH_PSK;
+    sim_psk(p.client, NULL, PSK);
+    sim_psk(p.gateway, p.client, PSK);
+    p.client->conf.fragment = p.gateway->conf.fragment = fragment;
+    carries -= OVER_UDP4;
+    p.sim->filter = narrow_back;
+    p.sim->filter_context = &carries;
+    pair_start(&p);
+    assert_true(sim_until(p.sim, sim_settled, 15 * TIME_SECOND));
+    sim_check_pair(p.sim, p.client, p.gateway);
+    assert_int_equal(fragments(p.sim, false), 0);
+    const struct sim_datagram *last = NULL;
+    for (const struct sim_datagram *d = p.sim->log; d; d = d->next)
+        if (is_fragment(d) && number_of(d) == 1)
+            last = d;
+    assert_non_null(last);
+    assert_in_range(last->len, expect - OVER_UDP4 - 40, expect - OVER_UDP4);
+    check_form(p.sim);
+    check_ivs(p.sim);
+    /* and who only repeats what it saw makes no later answer smaller */
+    size_t before = fragments(p.sim, true);
+    const struct sim_datagram *request = p.sim->log;
+    while (request->octets[18] != EXCHANGE_IKE_AUTH)
+        request = request->next;
+    for (int i = 0; i < 10; i++) {
+        sim_inject(p.sim, &request->from, &request->to,
+                   (struct bytes){request->octets, request->len});
+        sim_run(p.sim, TIME_SECOND / 10);
+    }
+    assert_true(fragments(p.sim, true) >= before + 10 * total_of(last));
+    check_ivs(p.sim);
+    pair_end(&p);
+}
+
+static void test_narrow_answer(void **state)
+{
+    (void)state;
+    answer_on_narrow_path(1280, 600, 576);
+    answer_on_narrow_path(1500, 1300, 1280);
+    answer_on_narrow_path(9000, 600, 576);
+}
+
 /* ---- what is held */
 
 static enum sim_fate no_second(struct sim *sim, struct sim_datagram *d)
@@ -317,7 +368,7 @@ int main(void)
         cmocka_unit_test(test_both_ways),   cmocka_unit_test(test_not_agreed),
         cmocka_unit_test(test_each_lost),   cmocka_unit_test(test_answered_again),
         cmocka_unit_test(test_narrow_path), cmocka_unit_test(test_given_up),
-        cmocka_unit_test(test_bad_links),
+        cmocka_unit_test(test_bad_links),   cmocka_unit_test(test_narrow_answer),
     };
     return cmocka_run_group_tests(tests, pair_group_start, pair_group_end);
 }

@@ -186,13 +186,29 @@ static void bad_key_exchange_values(void **state)
 static void every_group_number(void **state)
 {
     (void)state;
-    uint8_t value[32] = {9}, answer;
-    for (uint32_t group = 0; group <= 65535; group += group < 64 ? 1 : 251) {
-        bool made = accepts_ke("aes256gcm16-prfsha256-x25519", (uint16_t)group,
-                               (struct bytes){value, 32}, &answer);
-        assert_int_equal(made, group == 31);
-        assert_int_equal(answer, group == 31 ? PAYLOAD_SA : PAYLOAD_NOTIFY);
+    static struct text t;
+    struct pair *p = pair_make();
+    struct ike_usage u;
+    for (int w = 0; w < 2; w++)
+        p->side[w].conf.ike[0] = pair_proposal(PROTOCOL_IKE, "aes256gcm16-prfsha256-x25519");
+    mangle_reach_pair(p, INIT_REQUEST);
+    mangle_open(p, &t);
+    const struct packet request = p->wire[0];
+    const uint8_t *ke = t.chain.at[mangle_index(&t, PAYLOAD_KE)].body.at;
+    size_t at = WIRE_HEADER_LEN + (size_t)(ke - t.octets);
+    for (uint32_t n = 0; n <= 65535; n++) {
+        uint32_t group = n < 31 ? n : n < 65535 ? n + 1 : 31; /* the right one last */
+        p->wire[0] = request;
+        p->wire[0].octets[at] = (uint8_t)(group >> 8);
+        p->wire[0].octets[at + 1] = (uint8_t)group;
+        p->queued = 1;
+        pair_round(p);
+        assert_int_equal(p->queued, 1);
+        assert_int_equal(p->wire[0].octets[16], group == 31 ? PAYLOAD_SA : PAYLOAD_NOTIFY);
+        ike_usage(p->side[1].engine, &u);
+        assert_int_equal(u.sas, group == 31);
     }
+    pair_free(p);
 }
 
 /* What the receiver answered to one changed message: the first error notify inside, 0 for none. */

@@ -50,6 +50,7 @@ enum {
     ROAM_PEERS = 8,       /* further addresses of a peer that we remember */
     ROAM_PATHS = 16,      /* pairs of addresses that are tried */
     ROAM_COOKIE = 16,     /* octets of COOKIE2 */
+    ROAM_ROUTABLE = 4,    /* addresses of a peer that answered, remembered */
 };
 
 #define RETRANSMIT_FIRST (TIME_SECOND / 2)
@@ -296,18 +297,26 @@ struct roam {
 
     /* gateway: `target` must answer before traffic goes there instead of to `safe` */
     bool checking, safe_udp;
+    bool early;   /* but it is there already: the address has answered not long ago */
+    bool probing; /* `target` is asked, and nothing moves: the peer was heard there */
     uint8_t checks;
     struct ike_path target, checked, safe;
     uint8_t cookie[ROAM_COOKIE];
+    struct routable {
+        struct ip ip;
+        time_us at;            /* 0 = free */
+    } routable[ROAM_ROUTABLE]; /* where the peer has shown that it receives */
 
     /* client */
-    bool searching;                   /* requests go round all paths until one answers */
-    bool offline;                     /* no path at all: wait */
-    bool unsure;                      /* without MOBIKE: will the gateway follow? */
-    uint8_t next;                     /* of the paths, and of the rounds */
-    time_us since;                    /* when the search began */
-    struct ike_path sent_on;          /* that the UPDATE under way was made for */
-    struct ike_path trial, round;     /* round: the last that was tried in a search */
+    bool searching;                /* requests go round all paths until one answers */
+    bool offline;                  /* no path at all: wait */
+    bool unsure;                   /* without MOBIKE: will the gateway follow? */
+    uint8_t next;                  /* of the paths, and of the rounds */
+    time_us since;                 /* when the search began */
+    struct ike_path sent_on;       /* that the UPDATE under way was made for */
+    struct ike_path trial, round;  /* round: the last that was tried in a search */
+    struct ip standby[IKE_LOCALS]; /* our addresses beside the one in use that were tried */
+    uint8_t standby_count;
     time_us trial_again, trial_pause; /* the better path did not answer: once more */
 
     /* keepalive.c */

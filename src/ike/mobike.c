@@ -8,9 +8,17 @@
  *
  * A gateway believes an UPDATE_SA_ADDRESSES about where to send IKE at once, because the answer has
  * to go there anyway; but traffic moves only when the new place has answered a COOKIE2 (3.7): else
- * somebody on the way could rewrite a source and have a stranger flooded. */
+ * somebody on the way could rewrite a source and have a stranger flooded. To an address that the
+ * peer has never answered from, traffic so comes back after two round trips and not earlier.
+ *
+ * After one round trip it comes back where the same address has answered within an hour: traffic
+ * moves with the update, and goes back when the COOKIE2 that follows stays without an answer for
+ * three seconds. A client asks by all its paths once, so that they have answered before they are
+ * needed: a request from a place that is not the peer's is answered there, and followed by a
+ * COOKIE2 that moves nothing. */
 
 enum { CHECKS_MAX = 4, COOKIE2_LEAST = 8, COOKIE2_MOST = 64 };
+#define ROUTABLE_LIFE (3600 * TIME_SECOND)
 
 struct roam *roam_of(struct tunnel *t)
 {
@@ -136,10 +144,40 @@ void mobike_put_request(struct ike_engine *e, struct sa *sa, const struct task *
 
 /* ---- the gateway: return routability */
 
+static bool is_routable(const struct ike_engine *e, const struct roam *r, const struct ip *ip)
+{
+    for (size_t i = 0; i < ROAM_ROUTABLE; i++)
+        if (r->routable[i].at && ip_equal(&r->routable[i].ip, ip))
+            return e->now - r->routable[i].at < ROUTABLE_LIFE;
+    return false;
+}
+
+/* In its own place, or that of the oldest. */
+static void note_routable(const struct ike_engine *e, struct roam *r, const struct ip *ip)
+{
+    struct routable *at = &r->routable[0];
+    for (size_t i = 0; i < ROAM_ROUTABLE; i++) {
+        if (r->routable[i].at && ip_equal(&r->routable[i].ip, ip)) {
+            at = &r->routable[i];
+            break;
+        }
+        if (r->routable[i].at < at->at)
+            at = &r->routable[i];
+    }
+    *at = (struct routable){*ip, e->now ? e->now : 1};
+}
+
+static void forget_routable(struct roam *r, const struct ip *ip)
+{
+    for (size_t i = 0; i < ROAM_ROUTABLE; i++)
+        if (ip_equal(&r->routable[i].ip, ip))
+            r->routable[i].at = 0;
+}
+
 const struct ike_path *mobike_esp_path(const struct sa *sa, bool *udp)
 {
     const struct roam *r = sa->tunnel && sa->tunnel->sa == sa ? sa->tunnel->roam : NULL;
-    bool elsewhere = r && r->checking;
+    bool elsewhere = r && r->checking && !r->early;
     *udp = elsewhere ? r->safe_udp : sa->udp;
     return elsewhere ? &r->safe : &sa->path;
 }
@@ -150,26 +188,60 @@ static void ask_again(struct ike_engine *e, struct sa *sa)
         task_first(e, sa, (struct task){.kind = TASK_ROUTABILITY});
 }
 
-void mobike_check(struct ike_engine *e, struct sa *sa, const struct ike_path *target)
+bool mobike_check(struct ike_engine *e, struct sa *sa, const struct ike_path *target)
 {
     struct roam *r = roam_of(sa->tunnel);
-    if (!r || (r->checking && path_equal(&r->target, target)))
-        return;
+    if (!r)
+        return false;
+    if (r->checking && path_equal(&r->target, target))
+        return r->early;
     if (!r->checking) {
         r->safe = *mobike_esp_path(sa, &r->safe_udp);
         r->checking = true;
+        note_routable(e, r, &r->safe.remote.ip); /* it has been there until now */
     }
+    r->probing = false;
     r->checks = 0;
     r->target = *target;
+    r->early = is_routable(e, r, &target->remote.ip);
+    ask_again(e, sa);
+    return r->early;
+}
+
+void mobike_check_delayed(struct ike_engine *e, struct sa *sa)
+{
+    struct roam *r = sa->tunnel->roam;
+    if (!r->checking || !r->early)
+        return;
+    r->early = false;
+    forget_routable(r, &r->target.remote.ip);
+    queue_move(e, sa);
+}
+
+/* The peer was heard there, and may want to go there. */
+static void probe(struct ike_engine *e, struct sa *sa, const struct ike_path *there)
+{
+    bool udp;
+    struct roam *r = sa->tunnel->roam;
+    if (ip_equal(&mobike_esp_path(sa, &udp)->remote.ip, &there->remote.ip) ||
+        (r && (r->checking || r->probing || is_routable(e, r, &there->remote.ip))))
+        return;
+    r = roam_of(sa->tunnel);
+    if (!r)
+        return;
+    r->probing = true;
+    r->target = *there;
     ask_again(e, sa);
 }
 
 static void check_ends(struct ike_engine *e, struct sa *sa, bool good)
 {
     struct roam *r = sa->tunnel->roam;
-    r->checking = false;
+    r->checking = r->early = false;
     sa->path = good ? r->target : r->safe;
-    if (!good)
+    if (good)
+        note_routable(e, r, &r->target.remote.ip);
+    else
         sa->udp = r->safe_udp;
     queue_move(e, sa);
     if (good)
@@ -188,10 +260,14 @@ static void check_answered(struct ike_engine *e, struct sa *sa, const struct inp
                      "the peer did not give back the cookie of an address check (RFC 4555 3.7)");
         return;
     }
+    bool same = path_equal(&r->checked, &r->target);
+    bool good = same && endpoint_equal(&in->path.remote, &r->target.remote);
+    if (r->probing && good)
+        note_routable(e, r, &r->target.remote.ip);
+    r->probing = false;
     if (!r->checking)
         return;
-    bool same = path_equal(&r->checked, &r->target);
-    if (same && endpoint_equal(&in->path.remote, &r->target.remote)) {
+    if (good) {
         check_ends(e, sa, true);
         return;
     }
@@ -271,15 +347,19 @@ static void moved(struct ike_engine *e, struct sa *sa, const struct input *in,
 {
     bool was_udp;
     struct ike_path was = *mobike_esp_path(sa, &was_udp);
+    struct roam *r = sa->tunnel->roam;
     if (!path_equal(&was, &in->path)) {
-        mobike_check(e, sa, &in->path); /* before the path changes: it keeps the old one */
+        /* before the path changes: it keeps the old one */
+        bool early = mobike_check(e, sa, &in->path);
         sa->path = in->path;
         path_apply(e, sa, view);
+        if (early)
+            queue_move(e, sa);
         window_hurry(e, sa);
         return;
     }
-    if (sa->tunnel->roam)
-        sa->tunnel->roam->checking = false;
+    if (r && r->checking && !r->early)
+        r->checking = false; /* it has never left */
     sa->path = in->path;
     path_apply(e, sa, view);
     if (sa->udp != was_udp)
@@ -310,6 +390,8 @@ void mobike_request(struct ike_engine *e, struct sa *sa, const struct input *in,
         roam_told(e, sa, &in->path);
     if (!sa->tunnel->initiator && wire_notify_find(in->inner, NOTIFY_UPDATE_SA_ADDRESSES, &n))
         refusal = update(e, sa, in, &view);
+    else if (!sa->tunnel->initiator && is_acceptable(sa, &in->path))
+        probe(e, sa, &in->path);
     if (refusal)
         wire_put_notify(b, refusal, (struct bytes){0});
     if (view.seen && !refusal)

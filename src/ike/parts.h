@@ -344,8 +344,10 @@ void mobike_put_request(struct ike_engine *e, struct sa *sa, const struct task *
 void mobike_request(struct ike_engine *e, struct sa *sa, const struct input *in,
                     struct wire_builder *b);
 void mobike_response(struct ike_engine *e, struct sa *sa, const struct input *in);
-/* Traffic goes to `target` when it has answered. */
-void mobike_check(struct ike_engine *e, struct sa *sa, const struct ike_path *target);
+/* Traffic goes to `target` when it has answered; true: now, as its address has not long ago. */
+bool mobike_check(struct ike_engine *e, struct sa *sa, const struct ike_path *target);
+/* Traffic that went ahead of the answer goes back. */
+void mobike_check_delayed(struct ike_engine *e, struct sa *sa);
 void mobike_own_address_gone(struct ike_engine *e, struct sa *sa);
 /* Where ESP goes now: not to a place that has not answered yet. */
 const struct ike_path *mobike_esp_path(const struct sa *sa, bool *udp);

@@ -167,7 +167,10 @@ void path_esp_heard(struct ike_engine *e, struct sa *sa, const struct endpoint *
     struct ike_path there = *now;
     there.remote = *remote;
     if (sa->tunnel->mobike) {
-        mobike_check(e, sa, &there);
+        if (mobike_check(e, sa, &there)) {
+            sa->path = there;
+            queue_move(e, sa);
+        }
         task_run(e, sa);
         return;
     }

@@ -105,16 +105,32 @@ void roam_update(struct ike_engine *e, struct sa *sa)
     task_first(e, sa, (struct task){.kind = TASK_UPDATE});
 }
 
+static bool is_standby(const struct roam *r, const struct ip *ip)
+{
+    for (size_t i = 0; i < r->standby_count; i++)
+        if (ip_equal(&r->standby[i], ip))
+            return true;
+    return false;
+}
+
+static void note_standby(struct roam *r, const struct ip *ip)
+{
+    if (r->standby_count < IKE_LOCALS && !is_standby(r, ip))
+        r->standby[r->standby_count++] = *ip;
+}
+
 /* There may be a NAT on a path that we do not know yet; a gateway that cannot be told goes on as
  * before. */
 static void adopt(struct ike_engine *e, struct sa *sa, const struct ike_path *path)
 {
     char own[ADDR_TEXT];
+    struct ip left = sa->path.local.ip;
     sa->path = *path;
     if (sa->tunnel->mobike)
         sa->udp =
             sa->nat_peer_aware && path->port == IKE_PORT_NATT && child_protocol(e) != PROTOCOL_AH;
     if (sa->tunnel->roam) {
+        note_standby(sa->tunnel->roam, &left); /* the gateway has just heard us there */
         keepalive_reset(sa->tunnel->roam);
         sa->tunnel->roam->trial_again = 0;
     }
@@ -154,11 +170,58 @@ static void without_mobike(struct ike_engine *e, struct sa *sa, const struct ike
         task_run(e, sa);
 }
 
-static void try_better(struct ike_engine *e, struct sa *sa, const struct ike_path *path)
+/* One at a time; the next one follows when it is answered. */
+static bool try_path(struct ike_engine *e, struct sa *sa, const struct ike_path *path)
+{
+    bool trying =
+        (sa->out.request && sa->out.task.kind == TASK_TRIAL) || task_waits(sa, TASK_TRIAL, 0);
+    if (trying || !sa->tunnel->mobike || task_add(e, sa, (struct task){.kind = TASK_TRIAL}) < 0)
+        return false;
+    sa->tunnel->roam->trial = *path;
+    return true;
+}
+
+static void forget_standby(const struct ike_engine *e, struct roam *r)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < r->standby_count; i++) {
+        struct ike_path path = {.local.ip = r->standby[i]};
+        if (own_of(e, &path))
+            r->standby[kept++] = r->standby[i];
+    }
+    r->standby_count = (uint8_t)kept;
+}
+
+/* Once over each path beside the one in use: the gateway sees that we receive there, so that
+ * traffic can move at once when it must. Its NAT gets a mapping, too, and forgets it; the address
+ * stays the same. */
+static void try_standby(struct ike_engine *e, struct sa *sa)
 {
     struct roam *r = sa->tunnel->roam;
-    if (sa->tunnel->mobike && task_add(e, sa, (struct task){.kind = TASK_TRIAL}) == 0)
-        r->trial = *path;
+    struct ike_path all[ROAM_PATHS];
+    size_t count = paths(e, sa, all);
+    for (size_t i = 0; i < count; i++) {
+        const struct ip *own = &all[i].local.ip;
+        if (ip_equal(own, &sa->path.local.ip) || is_standby(r, own))
+            continue;
+        if (try_path(e, sa, &all[i]))
+            note_standby(r, own);
+        return;
+    }
+}
+
+/* A better path first, unless it has to wait. */
+static void try_next(struct ike_engine *e, struct sa *sa)
+{
+    struct ike_path all[ROAM_PATHS];
+    const struct ike_local *here = own_of(e, &sa->path);
+    if (!here || paths(e, sa, all) == 0)
+        return;
+    if (e->addresses.local[0].rank >= here->rank)
+        sa->tunnel->roam->trial_again = 0;
+    else if (sa->tunnel->roam->trial_again == 0 && try_path(e, sa, &all[0]))
+        return;
+    try_standby(e, sa);
 }
 
 /* Is there a better path than the present one, and does that one still exist? */
@@ -170,6 +233,7 @@ static void reconsider(struct ike_engine *e, struct sa *sa)
     const struct ike_local *here = own_of(e, &sa->path);
     bool was_offline = r->offline;
     r->offline = count == 0;
+    forget_standby(e, r);
     if (count == 0)
         return;
     if (!here) {
@@ -179,10 +243,8 @@ static void reconsider(struct ike_engine *e, struct sa *sa)
             without_mobike(e, sa, &all[0]);
         return;
     }
-    if (e->addresses.local[0].rank < here->rank)
-        try_better(e, sa, &all[0]);
-    else
-        r->trial_again = 0;
+    r->trial_again = 0;
+    try_next(e, sa);
     if (was_offline || e->addresses.doubt) {
         window_hurry(e, sa);
         if (!sa->out.request && task_add(e, sa, (struct task){.kind = TASK_LIVENESS}) < 0)
@@ -250,15 +312,17 @@ void roam_settle(struct ike_engine *e, struct sa *sa)
 
 /* A gateway's request that stays unanswered goes to the peer's further addresses, too; and a check
  * of a new place to the old one: perhaps the peer never left it. */
-static const struct ike_path *gateway_path(const struct sa *sa, struct roam *r)
+static const struct ike_path *gateway_path(struct ike_engine *e, struct sa *sa, struct roam *r)
 {
     unsigned tries = sa->out.tries;
-    bool check = sa->out.task.kind == TASK_ROUTABILITY && r->checking;
+    bool check = sa->out.task.kind == TASK_ROUTABILITY && (r->checking || r->probing);
     const struct ike_path *path = check ? &r->target : &sa->path;
+    if (check && tries >= ELSEWHERE_AFTER)
+        mobike_check_delayed(e, sa);
     if (tries < ELSEWHERE_AFTER || tries % 2 == 0)
         return path;
     if (check)
-        return &r->safe;
+        return r->checking ? &r->safe : &sa->path;
     const struct ip *other = r->peer_count ? &r->peer[tries / 2 % r->peer_count] : NULL;
     if (!other || other->family != path->remote.ip.family)
         return path;
@@ -275,8 +339,8 @@ const struct ike_path *roam_path(struct ike_engine *e, struct sa *sa)
     if (!r || !sa->out.request)
         return &sa->path;
     if (!t->initiator)
-        return gateway_path(sa, r);
-    if (sa->out.task.kind == TASK_TRIAL && sa->out.tries < TRIAL_TRIES)
+        return gateway_path(e, sa, r);
+    if (sa->out.task.kind == TASK_TRIAL && sa->out.tries < TRIAL_TRIES && !r->searching)
         return &r->trial;
     if (!r->searching && sa->out.tries >= SEARCH_AFTER) {
         r->searching = true;
@@ -430,19 +494,27 @@ void roam_updated(struct ike_engine *e, struct sa *sa, const struct input *in)
         queue_move(e, sa);
 }
 
+static bool is_better(const struct ike_engine *e, const struct sa *sa, const struct ike_path *path)
+{
+    const struct ike_local *here = own_of(e, &sa->path), *there = own_of(e, path);
+    return there && (!here || there->rank < here->rank);
+}
+
 void roam_tried(struct ike_engine *e, struct sa *sa, const struct ike_path *path)
 {
     struct roam *r = client(sa);
-    if (!r || path_equal(&sa->path, &r->trial) || !own_of(e, &r->trial))
+    if (!r)
         return;
-    if (path_equal(path, &r->trial)) {
+    bool better = !path_equal(&sa->path, &r->trial) && is_better(e, sa, &r->trial);
+    if (better && path_equal(path, &r->trial)) {
         r->trial_pause = 0;
         adopt(e, sa, &r->trial);
-        return;
+    } else if (better) {
+        time_us pause = r->trial_pause ? 2 * r->trial_pause : TRIAL_FIRST;
+        r->trial_pause = pause < TRIAL_CAP ? pause : TRIAL_CAP;
+        r->trial_again = e->now + r->trial_pause;
     }
-    time_us pause = r->trial_pause ? 2 * r->trial_pause : TRIAL_FIRST;
-    r->trial_pause = pause < TRIAL_CAP ? pause : TRIAL_CAP;
-    r->trial_again = e->now + r->trial_pause;
+    try_next(e, sa);
 }
 
 time_us roam_at(const struct sa *sa)

@@ -36,7 +36,8 @@ void window_send(struct ike_engine *e, struct sa *sa, const struct ike_path *pat
 {
     queue_send(e, path, m);
     sa->messages += message_parts(m);
-    sa->last_sent = e->now;
+    if (path_equal(path, &sa->path)) /* another one keeps no mapping of this one */
+        sa->last_sent = e->now;
 }
 
 /* Under one key no message ID comes twice (RFC 7296 2.2): in good time the SA is replaced, and when

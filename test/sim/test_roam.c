@@ -141,6 +141,101 @@ static void test_wifi_to_mobile(void **state)
     pair_end(&p);
 }
 
+/* Both uplinks are there: the second one is asked once, and has answered the gateway's cookie
+ * before it is needed. Then traffic is back after one round trip. */
+static void test_standby(void **state)
+{
+    (void)state;
+    struct pair p = roaming();
+    p.client->uplinks[1].down = false;
+    up(&p);
+    p.sim->link.delay_min = p.sim->link.delay_max = 50 * TIME_MILLISECOND;
+    sim_run(p.sim, 3 * TIME_SECOND);
+    expect_on(&p, 0, "192.0.2.1"); /* to be asked moves nothing */
+    assert_int_equal(sim_events(p.gateway, IKE_EVENT_MOVED), 0);
+    sim_log_clear(p.sim);
+    sim_run(p.sim, 5 * TIME_SECOND);
+    assert_int_equal(p.sim->log_count, 0); /* once is enough */
+
+    unsigned gateway_moves = p.gateway->esp_moves;
+    p.client->uplinks[0].down = true;
+    sim_addresses(p.client, p.gateway);
+    sim_run(p.sim, 60 * TIME_MILLISECOND); /* the update is there, its answer is not */
+    assert_int_equal(p.gateway->esp_moves, gateway_moves + 1);
+    expect_on(&p, 1, "192.0.2.1");
+    assert_int_equal(p.sim->log_count, 3); /* it, the answer, and COOKIE2 all the same */
+    sim_run(p.sim, TIME_SECOND);
+    assert_int_equal(sim_events(p.gateway, IKE_EVENT_MOVED), 1);
+    expect_on(&p, 1, "192.0.2.1");
+    sim_check_pair(p.sim, p.client, p.gateway);
+
+    /* Wifi has been in use, and is as good. */
+    p.client->uplinks[0].down = false;
+    p.client->uplinks[1].down = true;
+    gateway_moves = p.gateway->esp_moves;
+    sim_addresses(p.client, p.gateway);
+    sim_run(p.sim, 60 * TIME_MILLISECOND);
+    assert_int_equal(p.gateway->esp_moves, gateway_moves + 1);
+    expect_on(&p, 0, "192.0.2.1");
+
+    /* Not for ever. */
+    sim_run(p.sim, 3700 * TIME_SECOND);
+    change(&p, 0, 1);
+    sim_run(p.sim, 60 * TIME_MILLISECOND);
+    assert_true(ip_equal(&pair_child(p.gateway)->path.remote.ip, &p.client->uplinks[0].nat_ip));
+    sim_run(p.sim, TIME_SECOND);
+    expect_on(&p, 1, "192.0.2.1");
+    pair_end(&p);
+}
+
+static struct ip deaf;
+static enum sim_fate nothing_arrives(struct sim *sim, struct sim_datagram *d)
+{
+    (void)sim;
+    return ip_equal(&d->to.ip, &deaf) ? SIM_DROP : SIM_PASS;
+}
+
+/* An address that answered an hour ago and is now somebody else's: three seconds, and no more. */
+static void test_standby_is_deaf(void **state)
+{
+    (void)state;
+    struct pair p = roaming();
+    p.client->uplinks[1].down = false;
+    up(&p);
+    sim_run(p.sim, 3 * TIME_SECOND);
+    deaf = p.client->uplinks[1].nat_ip;
+    p.sim->filter = nothing_arrives;
+    p.client->uplinks[0].down = true;
+    sim_addresses(p.client, p.gateway);
+    sim_run(p.sim, TIME_SECOND);
+    assert_true(ip_equal(&pair_child(p.gateway)->path.remote.ip, &deaf));
+    sim_run(p.sim, 4 * TIME_SECOND);
+    assert_false(ip_equal(&pair_child(p.gateway)->path.remote.ip, &deaf));
+    p.sim->filter = NULL;
+    sim_run(p.sim, 20 * TIME_SECOND);
+    expect_on(&p, 1, "192.0.2.1");
+    sim_check_pair(p.sim, p.client, p.gateway);
+    pair_end(&p);
+}
+
+/* A standby that leads nowhere holds nothing up for long, and least of all a move. */
+static void test_standby_leads_nowhere(void **state)
+{
+    (void)state;
+    struct pair p = roaming();
+    p.client->uplinks[1].down = p.client->uplinks[2].down = false;
+    deaf = p.client->uplinks[1].nat_ip;
+    p.sim->filter = nothing_arrives;
+    up(&p);
+    sim_run(p.sim, 200 * TIME_MILLISECOND);
+    p.client->uplinks[0].down = true;
+    sim_addresses(p.client, p.gateway);
+    sim_run(p.sim, 2 * TIME_SECOND);
+    expect_on(&p, 2, "2001:db8:9::1");
+    sim_check_pair(p.sim, p.client, p.gateway);
+    pair_end(&p);
+}
+
 /* NAT on one path and not on the other, IPv4 to IPv6 and back: encapsulation follows. */
 static void test_to_ip6_and_back(void **state)
 {
@@ -538,6 +633,9 @@ int main(void)
         cmocka_unit_test(test_agreed),
         cmocka_unit_test(test_not_agreed),
         cmocka_unit_test(test_wifi_to_mobile),
+        cmocka_unit_test(test_standby),
+        cmocka_unit_test(test_standby_is_deaf),
+        cmocka_unit_test(test_standby_leads_nowhere),
         cmocka_unit_test(test_to_ip6_and_back),
         cmocka_unit_test(test_told_addresses),
         cmocka_unit_test(test_told_later),

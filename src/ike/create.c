@@ -496,13 +496,17 @@ static int find_old(struct ike_engine *e, struct sa *sa, const struct wire_notif
     return closing ? NOTIFY_TEMPORARY_FAILURE : 0;
 }
 
-/* Our own rekey of the same child is out: who wins is known when its answer comes. */
+/* Our own rekey of the same child is out: who wins is known when its answer comes. Until then the
+ * peer may replace what it has made, again and again. */
 static void note_rival(struct sa *sa, const struct child *old, const struct child *made,
                        struct bytes nonce_i, struct bytes nonce_r)
 {
     struct creation *own = sa->out.creation;
-    if (!own || sa->out.task.kind != TASK_REKEY_CHILD || sa->out.task.spi_in != old->spi_in ||
-        own->rival)
+    if (!own || sa->out.task.kind != TASK_REKEY_CHILD)
+        return;
+    if (own->rival && own->rival->spi == old->spi_in)
+        own->rival->spi = made->spi_in;
+    if (sa->out.task.spi_in != old->spi_in || own->rival)
         return;
     own->rival = rival_create(nonce_i, nonce_r);
     if (own->rival)

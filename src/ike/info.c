@@ -146,6 +146,18 @@ static bool deletes_children(const struct wire_chain *chain)
     return false;
 }
 
+static bool is_for_tunnel(const struct wire_chain *chain)
+{
+    static const uint16_t types[] = {NOTIFY_UPDATE_SA_ADDRESSES, NOTIFY_ADDITIONAL_IP4_ADDRESS,
+                                     NOTIFY_ADDITIONAL_IP6_ADDRESS, NOTIFY_NO_ADDITIONAL_ADDRESSES,
+                                     NOTIFY_AUTH_LIFETIME};
+    struct wire_notify_view n;
+    for (size_t i = 0; i < ARRAY_LEN(types); i++)
+        if (wire_notify_find(chain, types[i], &n))
+            return true;
+    return false;
+}
+
 /* An initiator that could not accept our IKE_AUTH answer says so in its next request, and that ends
  * the SA without a Delete (RFC 7296 2.21.2). Later only what cannot be read does (2.21.3). */
 static bool is_fatal(const struct sa *sa, uint16_t notify)
@@ -161,8 +173,9 @@ int info_request(struct ike_engine *e, struct sa *sa, const struct input *in)
     size_t count = 0;
     struct wire_notify_view n;
     /* Of two successors the peer already works on its own, and we have not yet seen by our answer
-     * that it wins. It asks again when the children are here. */
-    if (sa->state == IKE_STATE_ESTABLISHED && !sa->tunnel && deletes_children(in->inner))
+     * that it wins. It asks again when the tunnel and its children are here. */
+    if (sa->state == IKE_STATE_ESTABLISHED && !sa->tunnel &&
+        (deletes_children(in->inner) || is_for_tunnel(in->inner)))
         return LATER;
     for (size_t i = 0; i < in->inner->count; i++) {
         struct wire_delete d;

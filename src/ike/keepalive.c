@@ -99,6 +99,11 @@ void keepalive_learn(struct ike_engine *e, struct sa *sa, const struct input *in
     path_look(in, in->inner, &view);
     if (!view.seen || !r || !learns(sa))
         return;
+    if (!sa->nat_local && e->done.task.kind == TASK_LIVENESS) {
+        if (view.local) /* a NAT has come between us */
+            roam_update(e, sa);
+        return;
+    }
     bool updated = e->done.task.kind == TASK_UPDATE, known = r->baseline_spi == sa->spi_own;
     bool same = memcmp(r->baseline, view.destination, sizeof(r->baseline)) == 0;
     uint32_t good = proven(e, r), idle = e->done.idle;

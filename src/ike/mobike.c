@@ -133,8 +133,8 @@ void mobike_put_request(struct ike_engine *e, struct sa *sa, const struct task *
         if (e->conf->refuse_nat)
             put_no_nats(sa, b);
     }
-    bool behind_nat = sa->nat_local && sa->tunnel->initiator;
-    if (task->kind == TASK_UPDATE || (task->kind == TASK_LIVENESS && behind_nat))
+    bool asks = task->kind == TASK_LIVENESS && sa->tunnel->initiator; /* how the peer sees us */
+    if (task->kind == TASK_UPDATE || asks)
         path_put_detection(e, b, spi_i, spi_r, &sa->path);
     if (task->kind == TASK_UPDATE || task->kind == TASK_ADDRESSES)
         put_addresses(e, sa, b);

@@ -135,6 +135,16 @@ bool path_bars_ah(const struct ike_engine *e, const struct sa *sa)
     return child_protocol(e) == PROTOCOL_AH && (sa->nat_local || sa->nat_remote);
 }
 
+/* From port 4500 to our port 500 comes no message of its own accord: somebody on the way gave us
+ * IKE_AUTH at another port than the one that it was for. The next request shows the right one. */
+static bool was_misled(const struct sa *sa, const struct input *in)
+{
+    return sa->state == IKE_STATE_ESTABLISHED && sa->path.port == IKE_PORT_500 &&
+           sa->path.remote.port != IKE_PORT && in->path.port == IKE_PORT_NATT &&
+           !(in->header.flags & FLAG_RESPONSE) &&
+           ip_equal(&sa->path.remote.ip, &in->path.remote.ip);
+}
+
 /* Only new authentic messages get here. With MOBIKE a message moves nothing unless it says so (RFC
  * 4555 3.8). */
 void path_heard(struct ike_engine *e, struct sa *sa, const struct input *in)
@@ -143,6 +153,11 @@ void path_heard(struct ike_engine *e, struct sa *sa, const struct input *in)
         if (in->header.flags & FLAG_RESPONSE)
             roam_answered(e, sa, &in->path);
         roam_heard(e, sa, &in->path);
+        return;
+    }
+    if (sa->tunnel && sa->tunnel->sa == sa && was_misled(sa, in)) {
+        path_settle(e, sa, &in->path);
+        queue_move(e, sa);
         return;
     }
     if (!may_follow(sa) || sa->tunnel->mobike || sa->path.port != in->path.port ||

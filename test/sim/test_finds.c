@@ -1,8 +1,6 @@
 /* What the random worlds have found (doc/simulation.md), each written out so that it stays found.
  */
-#include "pair.h"
-
-#include "wire/wire.h"
+#include "relay.h"
 
 static bool holding;
 
@@ -214,13 +212,172 @@ static void test_heard_elsewhere_and_here(void **state)
     pair_end(&p);
 }
 
+/* Both rekey the IKE SA; the gateway has answered and does not know yet which of the two successors
+ * will stand. The client does, and says on it that it has moved. */
+static void test_update_on_successor(void **state)
+{
+    (void)state;
+    struct pair p = pair_make();
+    struct relay r;
+    struct sim_view view;
+    p.sim->hosts_move = true;
+    pair_up(&p);
+    relay_begin(&r, &p);
+    assert_int_equal(sim_command(p.client, IKE_REKEY_IKE, 0), 0);
+    assert_int_equal(sim_command(p.gateway, IKE_REKEY_IKE, 0), 0);
+    sim_run(p.sim, TIME_MILLISECOND);
+    relay_lose(&r, relay_find(&r, p.gateway, false));
+    relay_deliver(&r, relay_find(&r, p.client, false));
+    assert_true(ip_parse("192.0.2.77", &there));
+    p.client->ip = there;
+    tell_client(&p, &there);
+    while (relay_find(&r, p.client, false) >= 0) /* the rekey, again and from there */
+        relay_lose(&r, relay_find(&r, p.client, false));
+    r.held[relay_find(&r, p.gateway, true)]->to.ip = there;
+    relay_deliver(&r, relay_find(&r, p.gateway, true));
+    assert_int_equal(r.count, 2); /* the Delete, and the update on the new SA */
+    relay_deliver(&r, 1);
+    assert_int_equal(relay_find(&r, p.gateway, true), -1); /* not yet */
+    relay_deliver(&r, 0);
+    assert_int_equal(sim_events(p.gateway, IKE_EVENT_REKEYED_IKE), 1);
+    relay_end(&r);
+    sim_run(p.sim, 2 * TIME_SECOND); /* it asks again */
+    sim_view(p.gateway, &view);
+    assert_true(ip_equal(&view.last.path.remote.ip, &there));
+    assert_true(ip_equal(&p.gateway->esp_path.remote.ip, &there));
+    sim_check_pair(p.sim, p.client, p.gateway);
+    pair_end(&p);
+}
+
+static void deliver_all(struct relay *r)
+{
+    while (r->count > 0)
+        relay_deliver(r, 0);
+}
+
+static uint64_t tunnel_of(const struct sim_host *host)
+{
+    struct sim_view view;
+    sim_view(host, &view);
+    return view.last.tunnel;
+}
+
+/* The youngest child that this side has made by a request of its own. */
+static void rekey_own(struct sim_host *host)
+{
+    struct ike_command command = {.kind = IKE_REKEY_CHILD};
+    for (const struct sim_sa *sa = host->sas; sa && command.spi_in == 0; sa = sa->next)
+        if (!sa->gone && sa->child.initiator) {
+            command.tunnel = sa->child.tunnel;
+            command.spi_in = sa->child.spi_in;
+        }
+    assert_int_equal(ike_command(host->engine, host->sim->now, &command, NULL), 0);
+    sim_drain(host);
+}
+
+/* Both rekey a child; the gateway's answer is still on its way when the gateway replaces the
+ * successor that it has made. The client's own rekey competes with that one's heir now. Whichever
+ * nonce is lower, one child remains. */
+static void rival_is_replaced(uint64_t seed)
+{
+    struct pair p = pair_make_seeded(seed);
+    struct relay r;
+    pair_up(&p);
+    relay_begin(&r, &p);
+    assert_int_equal(sim_command(p.client, IKE_REKEY_CHILD, tunnel_of(p.client)), 0);
+    assert_int_equal(sim_command(p.gateway, IKE_REKEY_CHILD, tunnel_of(p.gateway)), 0);
+    relay_deliver(&r, relay_find(&r, p.gateway, false));
+    relay_deliver(&r, relay_find(&r, p.client, false));
+    int at = relay_find(&r, p.gateway, true);
+    struct sim_datagram *late = r.held[at];
+    r.held[at] = r.held[--r.count];
+    deliver_all(&r);
+    for (int i = 0; i < 2; i++) {
+        rekey_own(p.gateway);
+        deliver_all(&r);
+    }
+    r.held[r.count++] = late;
+    deliver_all(&r);
+    relay_end(&r);
+    sim_run(p.sim, 100 * TIME_SECOND); /* what was refused for the moment is tried again */
+    assert_int_equal(sim_live_sas(p.client), 1);
+    assert_int_equal(sim_live_sas(p.gateway), 1);
+    sim_check_pair(p.sim, p.client, p.gateway);
+    pair_end(&p);
+}
+
+static void test_rival_is_replaced(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 16; seed++)
+        rival_is_replaced(seed);
+}
+
+/* Somebody on the way brings IKE_AUTH to port 500 instead of 4500. */
+static enum sim_fate to_port_500(struct sim *sim, struct sim_datagram *d)
+{
+    if (d->sender != sim->hosts[0] || d->octets[18] != EXCHANGE_IKE_AUTH)
+        return SIM_PASS;
+    struct endpoint to = {d->to.ip, 500};
+    sim->filter = NULL;
+    sim_inject(sim, &d->from, &to, (struct bytes){d->octets, d->len});
+    return SIM_DROP;
+}
+
+static void test_auth_at_wrong_port(void **state)
+{
+    (void)state;
+    struct pair p = pair_make();
+    struct sim_view view;
+    p.sim->filter = to_port_500;
+    pair_start(&p);
+    assert_true(sim_until(p.sim, sim_settled, 5 * TIME_SECOND));
+    sim_view(p.gateway, &view);
+    assert_int_equal(view.last.path.port, IKE_PORT_500);
+    assert_int_equal(p.sim->marker_faults, 1); /* where its first answer went */
+    p.sim->marker_faults = 0;
+    assert_int_equal(sim_command(p.client, IKE_CHECK, 0), 0);
+    sim_run(p.sim, TIME_SECOND);
+    sim_view(p.gateway, &view);
+    assert_int_equal(view.last.path.port, IKE_PORT_NATT);
+    assert_true(view.last.udp);
+    assert_int_equal(sim_command(p.gateway, IKE_REKEY_CHILD, 0), 0);
+    sim_run(p.sim, TIME_SECOND);
+    assert_int_equal(sim_events(p.gateway, IKE_EVENT_REKEYED_CHILD), 1);
+    sim_check_pair(p.sim, p.client, p.gateway);
+    pair_end(&p);
+}
+
+/* Our address stays as it is, and behind it comes a NAT: a look at the tunnel shows it. */
+static void test_nat_comes_between(void **state)
+{
+    (void)state;
+    struct pair p = pair_make();
+    struct sim_view view;
+    p.client->conf.encap = p.gateway->conf.encap = CONF_ENCAP_AUTO;
+    pair_up(&p);
+    sim_view(p.client, &view);
+    assert_true(view.last.mobike && !view.last.nat_local && !view.last.udp);
+    assert_true(ip_parse("198.51.100.7", &p.client->nat_ip));
+    p.client->nat_shift = 20000;
+    assert_int_equal(sim_command(p.client, IKE_CHECK, 0), 0);
+    sim_run(p.sim, TIME_SECOND);
+    sim_view(p.gateway, &view);
+    assert_true(ip_equal(&view.last.path.remote.ip, &p.client->nat_ip));
+    assert_true(view.last.udp && view.last.nat_remote);
+    sim_view(p.client, &view);
+    assert_true(view.last.udp && view.last.nat_local);
+    sim_check_pair(p.sim, p.client, p.gateway);
+    pair_end(&p);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rekey_before_answer),
-                                       cmocka_unit_test(test_delete_before_answer),
-                                       cmocka_unit_test(test_error_at_the_end),
-                                       cmocka_unit_test(test_move_during_rekey),
-                                       cmocka_unit_test(test_heard_elsewhere),
-                                       cmocka_unit_test(test_heard_elsewhere_and_here)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rekey_before_answer), cmocka_unit_test(test_delete_before_answer),
+        cmocka_unit_test(test_error_at_the_end),    cmocka_unit_test(test_move_during_rekey),
+        cmocka_unit_test(test_heard_elsewhere),     cmocka_unit_test(test_heard_elsewhere_and_here),
+        cmocka_unit_test(test_update_on_successor), cmocka_unit_test(test_rival_is_replaced),
+        cmocka_unit_test(test_auth_at_wrong_port),  cmocka_unit_test(test_nat_comes_between)};
     return cmocka_run_group_tests(tests, pair_group_start, pair_group_end);
 }

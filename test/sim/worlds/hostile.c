@@ -35,6 +35,7 @@ static void replay(struct world *w)
         return;
     struct endpoint from = chance(w, 60) ? d->from : anyone(w);
     struct endpoint to = chance(w, 80) ? d->to : anyone(w);
+    w->meddled |= !endpoint_equal(&from, &d->from) || !endpoint_equal(&to, &d->to);
     throw(w, &from, &to, (struct bytes){d->octets, d->len});
 }
 

@@ -88,14 +88,15 @@ static bool same_selectors(const struct selector *a, size_t a_count, const struc
     return true;
 }
 
-static bool ends_fit(const struct ike_child *a, const struct ike_child *b)
+/* A stranger on the way can make one end believe in a NAT: either way of sending is received. */
+static bool ends_fit(const struct ike_child *a, const struct ike_child *b, bool meddled)
 {
     size_t len = a->keymat_len;
     return a->spi_out == b->spi_in && len == b->keymat_len && len > 0 &&
            memcmp(a->keymat_in, b->keymat_out, len) == 0 &&
            memcmp(a->keymat_out, b->keymat_in, len) == 0 && a->encr == b->encr &&
            a->encr_bits == b->encr_bits && a->integ == b->integ && a->esn == b->esn &&
-           a->udp == b->udp && a->initiator != b->initiator &&
+           (meddled || a->udp == b->udp) && a->initiator != b->initiator &&
            same_selectors(a->local_ts, a->local_count, b->remote_ts, b->remote_count) &&
            same_selectors(a->remote_ts, a->remote_count, b->local_ts, b->local_count);
 }
@@ -113,7 +114,7 @@ static bool children_fit(const struct seen *a, const struct seen *b)
         if (near->child.tunnel != a->tunnel || far->child.tunnel != b->tunnel)
             return no("child %08x of %s belongs to another tunnel", a->children[i].in,
                       a->host->name);
-        if (!ends_fit(&near->child, &far->child))
+        if (!ends_fit(&near->child, &far->child, world_of(a->host)->meddled))
             return no("child %08x of %s: keys or selectors differ", a->children[i].in,
                       a->host->name);
     }

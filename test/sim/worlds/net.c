@@ -147,8 +147,9 @@ static void give(struct sim_host *host, const struct sim_datagram *d, const stru
     if (!host->engine || keepalive || (port != 500 && port != 4500))
         return;
     if ((port == 4500) != d->marked) { /* an answer to where a stranger claimed to be may do that */
-        SIM_CHECK(sim, !d->sender || d->damaged || !is_request(d), "%s: IKE is taken for ESP",
-                  host->name);
+        const struct world *w = sim->world;
+        SIM_CHECK(sim, !d->sender || d->damaged || !is_request(d) || w->meddled,
+                  "%s: IKE is taken for ESP", host->name);
         return;
     }
     struct ike_path path = {

@@ -67,6 +67,7 @@ static bool is_taken(struct world *w, const struct place *p)
 void place_move(struct world *w, struct member *m)
 {
     struct place *p = &m->places[dice(w, (unsigned)m->place_count)];
+    struct ip was = p->ip;
     char text[ADDR_TEXT];
     if (p->nat && chance(w, 50)) {
         p->nat = NULL; /* from behind a box into the open, or to another box */
@@ -75,7 +76,7 @@ void place_move(struct world *w, struct member *m)
     }
     do
         p->ip = draw_address(w, p->ip.family);
-    while (is_taken(w, p));
+    while (is_taken(w, p) || (!w->roams && ip_equal(&p->ip, &was)));
     choose(m);
     w->tally->moves++;
     tell(w, "%s: has moved to %s", m->host->name, ip_print(&p->ip, text));

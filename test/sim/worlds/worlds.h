@@ -91,6 +91,7 @@ struct world {
     bool ah, wishes, reauths, besieged;
     unsigned mtu; /* IP datagrams of IKE that are larger get lost; 0 = none does */
     bool roams; /* MOBIKE; its NATs keep what RFC 4787 makes them keep, or the client cannot tell */
+    bool meddled; /* a stranger has brought a message somewhere else than where it was meant for */
     bool creates; /* somebody asked for a further child, or the data plane told nonsense */
     unsigned dice_of_suites;
     struct nat nats[NATS];

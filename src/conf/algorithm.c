@@ -168,7 +168,7 @@ static size_t add_weak(const struct proposal *list, size_t count,
         for (size_t j = 0; j < list[i].count; j++) {
             const struct transform *t = &list[i].transforms[j];
             size_t k = 0;
-            if (!suite_legacy(t) && !(t->type == TRANSFORM_ENCR && t->id == ENCR_NULL))
+            if (!suite_legacy(t) && !(t->type == TRANSFORM_ENCR && encr_is_null(t->id)))
                 continue;
             while (k < found && !transform_equal(&out[k], t))
                 k++;
@@ -198,6 +198,8 @@ const char *conf_weak_print(const struct transform *t, char text[static 256])
         snprintf(text, 256,
                  "%s: traffic is protected against change only, everybody on the way "
                  "can read it",
-                 t->id == ENCR_NULL ? "the proposals allow null" : "child SAs use AH");
+                 t->id == ENCR_NULL        ? "the proposals allow null"
+                 : t->id == ENCR_NULL_GMAC ? "the proposals allow GMAC, which encrypts nothing"
+                                           : "child SAs use AH");
     return text;
 }

@@ -30,6 +30,7 @@ static const struct {
     [18] = {AEAD_AES128_GCM_SHORT, AEAD_AES192_GCM_SHORT, AEAD_AES256_GCM_SHORT},
     [19] = {AEAD_AES128_GCM_SHORT, AEAD_AES192_GCM_SHORT, AEAD_AES256_GCM_SHORT},
     [20] = {AEAD_AES128_GCM, AEAD_AES192_GCM, AEAD_AES256_GCM},
+    [ENCR_NULL_GMAC] = {AEAD_AES128_GMAC, AEAD_AES192_GMAC, AEAD_AES256_GMAC},
     [23] = {AEAD_CAMELLIA128_CBC, AEAD_CAMELLIA192_CBC, AEAD_CAMELLIA256_CBC},
     [24] = {AEAD_CAMELLIA128_CTR, AEAD_CAMELLIA192_CTR, AEAD_CAMELLIA256_CTR},
     [28] = {AEAD_CHACHA20, AEAD_CHACHA20, AEAD_CHACHA20},
@@ -44,9 +45,23 @@ enum aead_cipher aead_cipher_of(const struct encr_alg *encr)
 
 uint8_t aead_mac_of(uint16_t integ_id)
 {
-    return integ_id == 5   ? (uint8_t)MAC_AES_XCBC
-           : integ_id == 8 ? (uint8_t)MAC_AES_CMAC
-                           : (uint8_t)hash_of_integ(integ_id);
+    switch (integ_id) {
+    case 5:
+        return MAC_AES_XCBC;
+    case 8:
+        return MAC_AES_CMAC;
+    case 9:
+    case 10:
+    case 11:
+        return MAC_AES_GMAC;
+    default:
+        return (uint8_t)hash_of_integ(integ_id);
+    }
+}
+
+enum aead_cipher aead_gmac_of(const struct integ_alg *integ)
+{
+    return (enum aead_cipher)(AEAD_AES128_GMAC + integ->id - 9);
 }
 
 /* ---- engines ---- */
@@ -92,6 +107,21 @@ static int mac_init(struct aead *aead, const struct integ_alg *integ, const uint
     return 0;
 }
 
+/* AH's: one algorithm, which has no need of a mac_key. */
+static int gmac_init(struct aead *aead, const struct encr_alg *encr, const struct integ_alg *integ,
+                     const uint8_t *key)
+{
+    size_t key_len = integ->key_len - sizeof(aead->salt);
+
+    if (encr->id != ENCR_NULL || !aead_ossl_has(aead_gmac_of(integ)))
+        return ERR_UNSUPPORTED;
+    aead->cipher = (uint8_t)aead_gmac_of(integ);
+    aead->mac = MAC_AES_GMAC;
+    memcpy(aead->key, key, key_len);
+    memcpy(aead->salt, key + key_len, sizeof(aead->salt));
+    return 0;
+}
+
 int aead_init(struct aead *aead, struct aead_engine *engine, const struct encr_alg *encr,
               const uint8_t *key, const struct integ_alg *integ, const uint8_t *integ_key)
 {
@@ -103,11 +133,13 @@ int aead_init(struct aead *aead, struct aead_engine *engine, const struct encr_a
         return ERR_UNSUPPORTED;
     memset(aead, 0, aead_size(encr, integ));
     aead->serial = atomic_fetch_add(&serials, 1) + 1;
+    aead->icv_len = encr->aead ? encr->icv_len : integ->icv_len;
+    aead->block = encr->block;
+    if (integ != NULL && integ->gmac)
+        return gmac_init(aead, encr, integ, integ_key);
     aead->cipher = (uint8_t)aead_cipher_of(encr);
     memcpy(aead->key, key, encr->key_len);
     memcpy(aead->salt + sizeof(aead->salt) - encr->salt_len, key + encr->key_len, encr->salt_len);
-    aead->icv_len = encr->aead ? encr->icv_len : integ->icv_len;
-    aead->block = encr->block;
     return integ != NULL ? mac_init(aead, integ, integ_key) : 0;
 }
 

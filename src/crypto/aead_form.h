@@ -26,6 +26,9 @@ enum aead_cipher {
     AEAD_AES128_CCM,
     AEAD_AES192_CCM,
     AEAD_AES256_CCM,
+    AEAD_AES128_GMAC, /* of ESP; with MAC_AES_GMAC that of AH */
+    AEAD_AES192_GMAC,
+    AEAD_AES256_GMAC,
     AEAD_AES128_CBC, /* from here on with a MAC of its own */
     AEAD_AES256_CBC,
     AEAD_AES192_CBC,
@@ -46,7 +49,7 @@ enum aead_cipher {
     AEAD_CIPHERS
 };
 /* After the kinds of hash. */
-enum { MAC_AES_XCBC = HASH_SHA512 + 1, MAC_AES_CMAC, MAC_KINDS };
+enum { MAC_AES_XCBC = HASH_SHA512 + 1, MAC_AES_CMAC, MAC_AES_GMAC, MAC_KINDS };
 enum { AEAD_CONTEXTS = 32, AEAD_TAG_MAX = 64 };
 
 union mac_key {
@@ -77,7 +80,7 @@ struct aead_engine {
     struct aead_context contexts[AEAD_CONTEXTS];
 };
 
-/* Encrypt-then-MAC, by two algorithms. */
+/* Encrypt-then-MAC, by two algorithms: there is a mac_key. */
 static inline bool aead_has_mac(const struct aead *a)
 {
     return a->cipher >= AEAD_AES128_CBC;
@@ -92,6 +95,7 @@ bool aead_ossl_ready(void);                        /* the ciphers of the default
 bool aead_ossl_fetch(enum aead_cipher cipher);
 bool aead_ossl_has(enum aead_cipher cipher); /* it was fetched */
 enum aead_cipher aead_cipher_of(const struct encr_alg *encr);
+enum aead_cipher aead_gmac_of(const struct integ_alg *integ); /* of one that is GMAC */
 /* HASH_NONE: not one of ours. */
 uint8_t aead_mac_of(uint16_t integ_id);
 

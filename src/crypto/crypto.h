@@ -38,7 +38,15 @@ struct encr_alg {
     uint8_t key_len, salt_len, iv_len, icv_len,
         block; /* octets; icv_len 0 when not AEAD; block = padding unit of the cipher (1, 8, 16) */
 };
-enum { ENCR_NULL = 11 }; /* RFC 2410: ESP only, and only with integrity */
+enum {
+    ENCR_NULL = 11,      /* RFC 2410: ESP only, and only with integrity */
+    ENCR_NULL_GMAC = 21, /* ENCR_NULL_AUTH_AES_GMAC, RFC 4543: ESP only */
+};
+/* ESP that everybody can read. */
+static inline bool encr_is_null(uint16_t id)
+{
+    return id == ENCR_NULL || id == ENCR_NULL_GMAC;
+}
 struct prf_alg {
     uint16_t id;
     const char *name; /* prfsha256 */
@@ -48,6 +56,7 @@ struct integ_alg {
     uint16_t id;
     const char *name; /* sha256, sha384, sha512 */
     uint8_t key_len, icv_len;
+    bool gmac; /* RFC 4543: AH only; the key ends with a salt of 4 octets, and there is an IV */
 };
 struct kex_alg {
     uint16_t id;
@@ -111,7 +120,8 @@ void aead_engine_free(struct aead_engine *engine);
 
 size_t aead_size(const struct encr_alg *encr, const struct integ_alg *integ);
 /* key: cipher key then salt, as keymat gives them (RFC 4106, 7634); integ_key only for non-AEAD,
- * else NULL. The engine may be NULL: any engine can work any key. */
+ * else NULL. GMAC as integrity goes with ENCR_NULL only. The engine may be NULL: any engine can
+ * work any key. */
 int aead_init(struct aead *aead, struct aead_engine *engine, const struct encr_alg *encr,
               const uint8_t *key, const struct integ_alg *integ, const uint8_t *integ_key) MUST_USE;
 void aead_wipe(struct aead *aead);

@@ -76,9 +76,15 @@ static const struct known rare[] = {
     {TRANSFORM_ENCR, 7, 256, 12, "2a1b989fefcbb615dd710c7318259343"},
     {TRANSFORM_ENCR, 3, 0, 12, "681d36bc58e5217b0486c49204ae0790"},
     {TRANSFORM_ENCR, 11, 0, 12, "f08bf3e89f6802674d97662989770f3e"},
+    {TRANSFORM_ENCR, 21, 128, 0, "ae769ccabbb431a8a2b60ef69be4b849"},
+    {TRANSFORM_ENCR, 21, 192, 0, "8819ae8c5c8f9b796285678b2431638b"},
+    {TRANSFORM_ENCR, 21, 256, 0, "a0d481595b7379f872bbb863b886ac43"},
     {TRANSFORM_INTEG, 2, 0, 0, "8d74326c4134a01b01631323"},
     {TRANSFORM_INTEG, 5, 0, 0, "3e2a77ce185d2312a2b9373b"},
     {TRANSFORM_INTEG, 8, 0, 0, "b0b63422b84e85b92d8573e6"},
+    {TRANSFORM_INTEG, 9, 0, 0, "9aeaa05bccba139b6c41ea1582d99b06"},
+    {TRANSFORM_INTEG, 10, 0, 0, "95cbed8febd2f2d848773ed8f51100a8"},
+    {TRANSFORM_INTEG, 11, 0, 0, "78c05a21cc18abe91d37ca3c921ffe22"},
     {TRANSFORM_PRF, 2, 0, 0, "5afaf8c67ec211a32dbec20ad85319cd"},
     {TRANSFORM_PRF, 4, 0, 0, "5b24b5727bad3c767afd13349bff5ba6"},
     {TRANSFORM_PRF, 8, 0, 0, "81329e62d1f64079ea605521bcf41be4"},
@@ -144,7 +150,7 @@ static void message_make(struct message *m, const struct aead *aead, bool esn)
 
 static bool try_cipher(struct aead_engine *engine, const struct aead *aead, const char *answer)
 {
-    bool esn = aead_has_mac(aead);
+    bool esn = aead->mac != HASH_NONE;
     struct message m, fresh;
 
     message_make(&m, aead, esn);
@@ -166,10 +172,12 @@ static bool cipher_ok(struct aead_engine *engine, const struct known *k)
 {
     struct aead_engine portable = {0};
     bool mac = k->type == TRANSFORM_INTEG;
-    const struct encr_alg *encr = mac ? suite_encr(12, 128) : suite_encr(k->id, k->key_bits);
     const struct integ_alg *integ = mac             ? suite_integ(k->id)
                                     : k->integ == 0 ? NULL
                                                     : suite_integ(k->integ);
+    const struct encr_alg *encr = !mac          ? suite_encr(k->id, k->key_bits)
+                                  : integ->gmac ? suite_encr(ENCR_NULL, 0)
+                                                : suite_encr(12, 128);
     size_t size = (aead_size(encr, integ) + 63) / 64 * 64;
     struct aead *aead = aligned_alloc(64, size);
     uint8_t key[36], integ_key[64];
@@ -295,6 +303,8 @@ int crypto_init(void)
 
 static bool is_there(const struct known *k)
 {
+    if (k->type == TRANSFORM_INTEG && suite_integ(k->id)->gmac)
+        return aead_ossl_fetch(aead_gmac_of(suite_integ(k->id)));
     if (k->type == TRANSFORM_ENCR)
         return aead_ossl_fetch(aead_cipher_of(suite_encr(k->id, k->key_bits)));
     return k->type != TRANSFORM_KE || k->id < 28 || kex_ecp_has(k->id);

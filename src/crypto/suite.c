@@ -5,8 +5,8 @@
 #include <strings.h>
 
 /* IANA numbers as in RFC 7296 section 3.3.2 and the registry; sizes by RFC 4106, 4309, 7634, 3602,
- * 3686, 2451, 4312, 5529, 4868, 2404, 3566, 4494, 8031, 5903, 6954, 3526 and 2409. Order is the
- * order of help and completion. */
+ * 3686, 2451, 4312, 5529, 4543, 4868, 2404, 3566, 4494, 8031, 5903, 6954, 3526 and 2409. Order is
+ * the order of help and completion. */
 #define AEAD(i, bits, text, key, salt, icv)                                                        \
     {                                                                                              \
         .id = (i), .key_bits = (bits), .attribute = (bits) != 0, .aead = true, .name = (text),     \
@@ -52,6 +52,9 @@ static const struct encr_alg encrs[] = {
     CBC(7, 192, "blowfish192", 24, 8),
     CBC(7, 256, "blowfish256", 32, 8),
     {.id = ENCR_NULL, .name = "null", .block = 1},
+    AEAD(ENCR_NULL_GMAC, 128, "nullaes128gmac", 16, 4, 16),
+    AEAD(ENCR_NULL_GMAC, 192, "nullaes192gmac", 24, 4, 16),
+    AEAD(ENCR_NULL_GMAC, 256, "nullaes256gmac", 32, 4, 16),
 };
 static const struct prf_alg prfs[] = {
     {.id = 5, .name = "prfsha256", .len = 32},  {.id = 6, .name = "prfsha384", .len = 48},
@@ -65,6 +68,9 @@ static const struct integ_alg integs[] = {
     {.id = 2, .name = "sha1", .key_len = 20, .icv_len = 12},
     {.id = 5, .name = "aesxcbc", .key_len = 16, .icv_len = 12},
     {.id = 8, .name = "aescmac", .key_len = 16, .icv_len = 12},
+    {.id = 9, .name = "aes128gmac", .key_len = 20, .icv_len = 16, .gmac = true},
+    {.id = 10, .name = "aes192gmac", .key_len = 28, .icv_len = 16, .gmac = true},
+    {.id = 11, .name = "aes256gmac", .key_len = 36, .icv_len = 16, .gmac = true},
 };
 static const struct kex_alg kexs[] = {
     {.id = 31, .name = "x25519", .public_len = 32, .secret_len = 32},
@@ -130,6 +136,9 @@ static const struct word words[] = {
     WORD(TRANSFORM_ENCR, 20, 192, "aes192gcm16", WORD_RARE),
     WORD(TRANSFORM_ENCR, 12, 192, "aes192", WORD_RARE),
     WORD(TRANSFORM_ENCR, ENCR_NULL, 0, "null", WORD_RARE),
+    WORD(TRANSFORM_ENCR, ENCR_NULL_GMAC, 128, "nullaes128gmac", WORD_RARE),
+    WORD(TRANSFORM_ENCR, ENCR_NULL_GMAC, 192, "nullaes192gmac", WORD_RARE),
+    WORD(TRANSFORM_ENCR, ENCR_NULL_GMAC, 256, "nullaes256gmac", WORD_RARE),
     OLD_ENCRS(19, "aes", "gcm12", SHORT_TAG),
     OLD_ENCRS(18, "aes", "gcm8", SHORT_TAG),
     OLD_ENCRS(16, "aes", "ccm16", CCM),
@@ -153,6 +162,9 @@ static const struct word words[] = {
     OLD(TRANSFORM_INTEG, 2, 0, "sha1", WEAK_HASH),
     OLD(TRANSFORM_INTEG, 5, 0, "aesxcbc", SHORT_MAC),
     OLD(TRANSFORM_INTEG, 8, 0, "aescmac", SHORT_MAC),
+    WORD(TRANSFORM_INTEG, 9, 0, "aes128gmac", WORD_RARE),
+    WORD(TRANSFORM_INTEG, 10, 0, "aes192gmac", WORD_RARE),
+    WORD(TRANSFORM_INTEG, 11, 0, "aes256gmac", WORD_RARE),
     WORD(TRANSFORM_INTEG, 0, 0, "none", WORD_DISPLAY),
     WORD(TRANSFORM_INTEG, 1, 0, "md5", WORD_DISPLAY),
     WORD(TRANSFORM_KE, 31, 0, "x25519", WORD_NAME),
@@ -316,7 +328,7 @@ bool suite_find(const char *word, struct transform *out)
 
 /* What a proposal holds so far. */
 struct gathered {
-    bool aead, classic, null, integ, prf, ke, sn;
+    bool aead, classic, null, gmac, integ, prf, ke, sn;
 };
 
 /* May this word stand here, after what was read before? */
@@ -324,7 +336,9 @@ static bool fits(const struct transform *t, uint8_t protocol, struct gathered *s
 {
     switch (t->type) {
     case TRANSFORM_ENCR:
-        if (suite_encr(t->id, t->key_bits)->aead)
+        if (t->id == ENCR_NULL_GMAC)
+            seen->gmac = true;
+        else if (suite_encr(t->id, t->key_bits)->aead)
             seen->aead = true;
         else if (t->id == ENCR_NULL)
             seen->null = true;
@@ -332,11 +346,14 @@ static bool fits(const struct transform *t, uint8_t protocol, struct gathered *s
             seen->classic = true;
         if (protocol == PROTOCOL_AH)
             return false;
-        if (seen->null && (protocol == PROTOCOL_IKE || seen->classic))
+        if ((seen->null || seen->gmac) &&
+            (protocol == PROTOCOL_IKE || seen->classic || (seen->gmac && seen->aead)))
             return false; /* nobody gets it by falling back from a cipher */
         break;
     case TRANSFORM_INTEG:
         seen->integ = true;
+        if (suite_integ(t->id)->gmac && protocol != PROTOCOL_AH)
+            return false;
         break;
     case TRANSFORM_PRF:
         seen->prf = true;
@@ -348,7 +365,7 @@ static bool fits(const struct transform *t, uint8_t protocol, struct gathered *s
         seen->sn = true;
         return protocol != PROTOCOL_IKE;
     }
-    return !(seen->aead && (seen->classic || seen->null || seen->integ));
+    return !((seen->aead || seen->gmac) && (seen->classic || seen->null || seen->integ));
 }
 
 /* The PRF made of the same hash or cipher. */
@@ -373,8 +390,9 @@ static bool derive_prf(struct proposal *p)
 /* Adds what may be left out and refuses what must not. */
 static int complete(struct proposal *p, const struct gathered *seen)
 {
-    if (p->protocol == PROTOCOL_AH ? !seen->integ
-                                   : !seen->aead && !((seen->classic || seen->null) && seen->integ))
+    if (p->protocol == PROTOCOL_AH
+            ? !seen->integ
+            : !seen->aead && !seen->gmac && !((seen->classic || seen->null) && seen->integ))
         return ERR_SYNTAX;
     if (p->protocol == PROTOCOL_IKE) {
         if (!seen->ke || (seen->aead && !seen->prf))

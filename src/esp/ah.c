@@ -99,13 +99,17 @@ void ah_take(struct esp_out *out, const struct out_to *to, uint64_t sequence, ui
     }
     zero_what_changes(covered, outer_len);
     memcpy(covered + outer_len, head, head_len);
+    if (sa->iv_len) {
+        uint64_t iv = htobe64(sequence);
+        memcpy(head + AH_HEADER, &iv, sizeof(iv));
+    }
     out->ops[out->ops_count] = (struct aead_op){.aead = sa->aead_out,
                                                 .aad = covered,
                                                 .aad_len = (uint16_t)(outer_len + head_len),
-                                                .iv = packet + sa->head_len,
+                                                .iv = head + AH_HEADER,
                                                 .text = packet + sa->head_len,
                                                 .text_len = len,
-                                                .icv = head + AH_HEADER,
+                                                .icv = head + AH_HEADER + sa->iv_len,
                                                 .has_esn_high = sa->esn,
                                                 .esn_high = (uint32_t)(sequence >> 32)};
     seal_add(out, to, whole, len);

@@ -155,10 +155,10 @@ static void take_ah(struct esp_in *in, const struct esp_datagrams *from)
     in->ops[in->count] = (struct aead_op){.aead = sa->aead_in,
                                           .aad = covered,
                                           .aad_len = ah_covered(from->data, &view, sa, covered),
-                                          .iv = from->data + around,
+                                          .iv = head + AH_HEADER,
                                           .text = from->data + around,
                                           .text_len = from->len - around,
-                                          .icv = head + AH_HEADER,
+                                          .icv = head + AH_HEADER + sa->iv_len,
                                           .has_esn_high = sa->esn,
                                           .esn_high = (uint32_t)(number >> 32)};
     add_to_batch(in, sa, from, number);
@@ -263,7 +263,7 @@ static bool read_trailer(struct esp_in *in, const struct aead_op *op, uint8_t *n
 /* AH has no trailer; the next header stands at its head. */
 static bool read_ah(const struct aead_op *op, uint8_t *next, uint32_t *len)
 {
-    *next = op->icv[-AH_HEADER];
+    *next = op->iv[-AH_HEADER];
     *len = op->text_len;
     return true;
 }

@@ -253,6 +253,8 @@ int sad_create(struct esp_plane *plane, const struct esp_sa_config *config, stru
     sa->iv_len = (uint8_t)aead_iv_len(in);
     sa->icv_len = (uint8_t)aead_icv_len(in);
     sa->ah = config->ah;
+    if (sa->ah) /* GMAC's IV stands in the field of the ICV (RFC 4543 section 4) */
+        sa->icv_len = (uint8_t)(sa->icv_len + sa->iv_len);
     sa->transport = config->transport;
     sa->tfc = sa->ah || sa->transport ? 0 : config->tfc;
     sa->cover = config->cover && !sa->ah && !sa->transport;

@@ -54,7 +54,7 @@ static void volume_limits(const struct ike_child *child, const struct conf_tunne
 static void hide_lengths(const struct ike_child *child, const struct conf_tunnel *tunnel,
                          struct esp_sa_config *out)
 {
-    if (child->ah || child->encr == ENCR_NULL)
+    if (child->ah || encr_is_null(child->encr))
         return;
     out->tfc = child->no_tfc ? 0 : tunnel->tfc;
     out->cover = tunnel->dummies > 0;

@@ -172,26 +172,29 @@ part_plain()
 # AH: integrity and no secrecy, the outer header included; where a NAT changes that, it is refused.
 part_ah()
 {
-    local outside esn why
-    for outside in 198.51.100.1 2001:db8:5::1; do
+    local outside esn ah why
+    while read -r outside ah esn; do
         nat routed
-        esn=yes
-        [ "$outside" = 198.51.100.1 ] || esn=no
-        configure psk $outside ah=sha256-x25519 esn=$esn
+        configure psk $outside ah=$ah-x25519 esn=$esn
         sniff router wan ah
-        if started "AH, $outside"; then
-            carries "AH, $outside"
-            rekeys "AH, $outside"
-            expect "AH, $outside: ping of 8000 octets" on client ping -q -c 2 -W 2 -s 8000 10.20.0.1
-            is "AH, $outside: status names it" "$(shrike_status server "s['tunnels'][0]['children'][0]['protocol']")" ah
-            is "AH, $outside: nothing refused on arrival" \
+        if started "AH, $ah, $outside"; then
+            carries "AH, $ah, $outside"
+            rekeys "AH, $ah, $outside"
+            expect "AH, $ah, $outside: ping of 8000 octets" on client ping -q -c 2 -W 2 -s 8000 10.20.0.1
+            is "AH, $ah, $outside: status names it" "$(shrike_status server "s['tunnels'][0]['children'][0]['protocol']")" ah
+            is "AH, $ah, $outside: nothing refused on arrival" \
                 "$(shrike_status server "sum(v for k, v in s['counters']['esp'].items() if k.startswith('drop_in'))")" 0
             disconnect
         fi
         sniff_stop ah
-        is "AH, $outside: nothing beside it" \
+        is "AH, $ah, $outside: nothing beside it" \
             "$(sniff_count ah "not (udp port 500 or $LAB_IKE or ip proto 51 or ip6 proto 51 or $LAB_LINK_TALK)")" 0
-    done
+    done <<'END'
+198.51.100.1 sha256 yes
+2001:db8:5::1 sha256 no
+198.51.100.1 aes256gmac no
+2001:db8:5::1 aes128gmac yes
+END
     nat nat
     configure psk 198.51.100.1 ah=sha256
     shrike_start server >/dev/null

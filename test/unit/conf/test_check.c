@@ -384,6 +384,8 @@ static void weak_algorithms_are_pointed_out(void **state)
     expect_warning(CLIENT("cert = both.pem\n[crypto]\nike = aes256-sha1-modp1024\n"
                           "legacy = modp1024, sha1\n"),
                    7, "the proposals allow prfsha1");
+    expect_warning(CLIENT("cert = both.pem\n[crypto]\nesp = nullaes128gmac\n"), 6,
+                   "the proposals allow GMAC, which encrypts nothing: traffic is protected");
     expect_warning(CLIENT("cert = both.pem\n[crypto]\nesp = null-sha256\n"), 6,
                    "the proposals allow null: traffic is protected against change only");
     expect_warning(CLIENT("cert = both.pem\n[crypto]\nah = sha256\n"), 6,

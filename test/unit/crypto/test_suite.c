@@ -122,7 +122,7 @@ static void names(void **state)
     for (uint8_t type = TRANSFORM_ENCR; type <= TRANSFORM_SN; type++)
         for (size_t i = 0; suite_name(type, i) != NULL; i++, total++)
             ;
-    assert_int_equal(total, 36 + 6 + 6 + 15 + 2);
+    assert_int_equal(total, 39 + 6 + 9 + 15 + 2);
     assert_null(suite_name(TRANSFORM_SN + 1, 0));
     for (size_t i = 0; suite_name(TRANSFORM_ENCR, i) != NULL; i++) {
         struct proposal p;

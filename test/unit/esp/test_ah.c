@@ -59,7 +59,13 @@ static size_t receive(struct pair *pair, const struct esp_sa_config *c, const ui
 }
 
 static const uint8_t families[] = {4, 6};
-static const uint16_t integs[] = {12, 13, 14, 2, 5, 8};
+static const uint16_t integs[] = {12, 13, 14, 2, 5, 8, 9, 10, 11};
+
+/* The field of the ICV: GMAC's IV stands in it, too (RFC 4543 section 4). */
+static uint32_t field_len(uint16_t integ)
+{
+    return suite_integ(integ)->icv_len + (suite_integ(integ)->gmac ? 8u : 0);
+}
 
 static int make_ready(void **state)
 {
@@ -83,7 +89,7 @@ static void carried(void **state)
             for (uint16_t payload = 0; payload < 1200; payload += 173) {
                 uint32_t len = seal_one(pair, &c, payload, packet);
                 uint32_t inner = IP4_HEADER + UDP_HEADER + (uint32_t)payload;
-                uint32_t unit = families[f] == 6 ? 8 : 4, icv = suite_integ(integs[i])->icv_len;
+                uint32_t unit = families[f] == 6 ? 8 : 4, icv = field_len(integs[i]);
                 uint32_t outer = families[f] == 6 ? IP6_HEADER : IP4_HEADER;
                 assert_int_equal(len, outer + (AH_HEADER + icv + unit - 1) / unit * unit + inner);
                 assert_int_equal(receive(pair, &c, packet, len, true), 1);
@@ -127,6 +133,51 @@ static void icv_is_the_rfcs(void **state)
     }
 }
 
+/* RFC 4543 section 4, with GCM of an empty text: the field is IV and tag, and counts as zeros. */
+static void gmac_is_the_rfcs(void **state)
+{
+    (void)state;
+    for (size_t f = 0; f < ARRAY_LEN(families); f++) {
+        struct pair *pair = pair_open();
+        struct esp_sa_config c = config(1, families[f], 11);
+        const struct encr_alg *gcm = suite_encr(20, 256);
+        uint8_t packet[2048], iv[8], tag[16], expected[16], text[1];
+        pair_child(pair, &c);
+        atomic_store(&sad_find(pair->a.plane, c.spi_in)->sequence, UINT32_MAX + UINT64_C(1));
+        uint32_t outer = families[f] == 6 ? IP6_HEADER : IP4_HEADER;
+        uint32_t head = families[f] == 6 ? 40 : 36, len = seal_one(pair, &c, 100, packet);
+        uint8_t *ah = packet + outer;
+        assert_int_equal(ah[1], head / 4 - 2);
+        memcpy(iv, ah + AH_HEADER, sizeof(iv));
+        memcpy(tag, ah + AH_HEADER + 8, sizeof(tag));
+        assert_memory_equal(iv, ((uint8_t[]){0, 0, 0, 1, 0, 0, 0, 1}), 8); /* counts */
+        memset(ah + AH_HEADER, 0, head - AH_HEADER);
+        if (families[f] == 4) {
+            packet[1] = packet[6] = packet[7] = packet[8] = packet[10] = packet[11] = 0;
+        } else {
+            memcpy(packet, (uint8_t[]){0x60, 0, 0, 0}, 4);
+            packet[7] = 0;
+        }
+        memcpy(packet + len, (uint8_t[]){0, 0, 0, 1}, 4); /* the high half */
+        struct aead *aead = aligned_alloc(64, 64 * (aead_size(gcm, NULL) / 64 + 1));
+        struct aead_engine *engine = aead_engine_create();
+        assert_int_equal(aead_init(aead, NULL, gcm, c.keymat_out, NULL, NULL), 0);
+        struct aead_op op = {.aead = aead,
+                             .aad = packet,
+                             .aad_len = (uint16_t)(len + 4),
+                             .iv = iv,
+                             .text = text,
+                             .icv = expected};
+        aead_seal(engine, &op, 1);
+        assert_true(op.ok);
+        assert_memory_equal(tag, expected, sizeof(tag));
+        aead_engine_free(engine);
+        aead_wipe(aead);
+        free(aead);
+        pair_close(pair);
+    }
+}
+
 static bool may_change(uint8_t family, uint32_t at)
 {
     if (family == 4)
@@ -138,16 +189,17 @@ static bool may_change(uint8_t family, uint32_t at)
 static void every_octet(void **state)
 {
     (void)state;
-    for (size_t f = 0; f < ARRAY_LEN(families); f++) {
+    for (size_t f = 0; f < 2 * ARRAY_LEN(families); f++) {
         struct pair *pair = pair_open();
-        struct esp_sa_config c = config(1, families[f], 14);
+        const uint8_t family = families[f / 2];
+        struct esp_sa_config c = config(1, family, f % 2 ? 9 : 14);
         uint8_t packet[2048];
         pair_child(pair, &c);
         uint32_t len = seal_one(pair, &c, 40, packet), through = 0;
         for (uint32_t at = 0; at < len; at++) {
             uint8_t before = packet[at];
             packet[at] ^= 0x04; /* no ECN mark */
-            if (may_change(families[f], at)) {
+            if (may_change(family, at)) {
                 len = seal_one(pair, &c, 40, packet); /* a fresh number */
                 packet[at] ^= 0x04;
                 assert_int_equal(receive(pair, &c, packet, len, true), 1);
@@ -158,7 +210,7 @@ static void every_octet(void **state)
             assert_int_equal(receive(pair, &c, packet, len, true), 0);
             packet[at] = before;
         }
-        assert_int_equal(through, families[f] == 4 ? 4 : 5);
+        assert_int_equal(through, family == 4 ? 4 : 5);
         assert_int_equal(receive(pair, &c, packet, len, true), 1);
         assert_int_equal(receive(pair, &c, packet, len, true), 0);
         assert_int_equal(end_counters(&pair->b).drop_in_replay, 1);
@@ -303,6 +355,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(carried),
         cmocka_unit_test(icv_is_the_rfcs),
+        cmocka_unit_test(gmac_is_the_rfcs),
         cmocka_unit_test(every_octet),
         cmocka_unit_test(fragments_and_options),
         cmocka_unit_test(aligned_to_eight),

@@ -391,10 +391,39 @@ static void all_of_many_are_rekeyed(void **state)
     pair_end(&p);
 }
 
+/* The gateway has none of the algorithms that a further child, or a rekey, is to have: it says so,
+ * and what stands goes on standing (RFC 7296 1.3, 2.21.3). */
+static void algorithms_that_the_gateway_has_not(void **state)
+{
+    (void)state;
+    static const uint32_t kinds[] = {IKE_CREATE_CHILD, IKE_REKEY_CHILD, IKE_REKEY_IKE};
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        struct pair p = three();
+        p.client->conf.child_count = 0;
+        start(&p);
+        check_children(&p, 1);
+        sim_proposals(p.client, "aes128-sha256-x25519", "chacha20poly1305");
+        sim_log_clear(p.sim);
+        uint32_t before = pair_child(p.gateway)->spi_in;
+        assert_int_equal(sim_command(p.client, kinds[i], 0), 0);
+        sim_run(p.sim, 2 * TIME_SECOND);
+        assert_true(pair_sent(&p, EXCHANGE_CREATE_CHILD_SA, true) >= 1);
+        check_children(&p, 1);
+        assert_int_equal(pair_child(p.gateway)->spi_in, before);
+        const struct ike_event *told = sim_event(p.client, IKE_EVENT_CHILD_DOWN);
+        assert_int_equal(told ? told->notify : 0,
+                         kinds[i] == IKE_CREATE_CHILD ? NOTIFY_NO_PROPOSAL_CHOSEN : 0);
+        assert_null(sim_event(p.client, IKE_EVENT_DOWN));
+        assert_null(sim_event(p.gateway, IKE_EVENT_DOWN));
+        pair_end(&p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_of_many_are_rekeyed),
+        cmocka_unit_test(algorithms_that_the_gateway_has_not),
         cmocka_unit_test(several_children),
         cmocka_unit_test(each_is_rekeyed_alone),
         cmocka_unit_test(a_missing_one_comes_back),

@@ -278,6 +278,61 @@ static void test_cookie_then_up(void **state)
     pair_end(&p);
 }
 
+/* A responder whose cookie depends on the key exchange asks for another one when that is another
+ * (RFC 7296 2.6.1); else the one that it gave goes on to count. */
+struct cookie_by_group {
+    bool by_group;
+    unsigned asked;
+};
+
+static enum sim_fate cookie_for_group(struct sim *sim, struct sim_datagram *d)
+{
+    struct cookie_by_group *context = sim->filter_context;
+    struct wire_header h;
+    struct wire_builder b;
+    struct wire_notify_view n;
+    struct wire_chain chain;
+    uint8_t buffer[128], given[8] = "cookie";
+    assert_int_equal(wire_header_read((struct bytes){d->octets, d->len}, &h), 0);
+    if (h.exchange != EXCHANGE_IKE_SA_INIT || (h.flags & FLAG_RESPONSE))
+        return SIM_PASS;
+    assert_int_equal(wire_walk(h.next_payload, (struct bytes){d->octets + 28, d->len - 28}, &chain),
+                     0);
+    if (context->by_group)
+        given[7] = wire_find(&chain, PAYLOAD_KE)->body.at[1];
+    if (wire_notify_find(&chain, NOTIFY_COOKIE, &n) && n.data.len == sizeof(given) &&
+        memcmp(n.data.at, given, sizeof(given)) == 0) {
+        assert_int_equal(h.next_payload, PAYLOAD_NOTIFY); /* it stands in front */
+        return SIM_PASS;
+    }
+    context->asked++;
+    h.flags = FLAG_RESPONSE;
+    wire_begin(&b, buffer, sizeof(buffer), &h);
+    wire_put_notify(&b, NOTIFY_COOKIE, (struct bytes){given, sizeof(given)});
+    sim_inject(sim, &d->to, &d->from, wire_finish(&b));
+    return SIM_DROP;
+}
+
+static void test_cookie_and_group(void **state)
+{
+    (void)state;
+    for (unsigned by_group = 0; by_group < 2; by_group++) {
+        struct cookie_by_group context = {.by_group = by_group};
+        struct pair p = pair_make();
+        sim_proposals(p.client, "aes256gcm16-prfsha384-x25519-ecp256", "aes256gcm16");
+        sim_proposals(p.gateway, "aes256gcm16-prfsha384-ecp256", "aes256gcm16");
+        p.sim->filter = cookie_for_group;
+        p.sim->filter_context = &context;
+        pair_up(&p);
+        assert_int_equal(context.asked, 1 + by_group);
+        assert_int_equal(pair_sent(&p, EXCHANGE_IKE_SA_INIT, false), 3 + by_group);
+        struct sim_view view;
+        sim_view(p.client, &view);
+        assert_int_equal(proposal_find(&view.last.suite, TRANSFORM_KE)->id, 19);
+        pair_end(&p);
+    }
+}
+
 /* Errors that anybody could have sent come before the real answer: they do not end the attempt. */
 static enum sim_fate forge_error(struct sim *sim, struct sim_datagram *d)
 {
@@ -348,17 +403,52 @@ static void test_initial_contact(void **state)
     pair_end(&p);
 }
 
+/* Either side closes: one request, one answer, and both have forgotten it (RFC 7296 1.4.1). */
+static void test_closed(void **state)
+{
+    (void)state;
+    for (int by = 0; by < 2; by++) {
+        struct pair p = pair_make();
+        pair_up(&p);
+        struct sim_host *closes = by ? p.gateway : p.client, *other = by ? p.client : p.gateway;
+        sim_log_clear(p.sim);
+        assert_int_equal(sim_command(closes, IKE_DELETE, 0), 0);
+        sim_run(p.sim, TIME_SECOND);
+        assert_int_equal(p.sim->log_count, 2);
+        assert_int_equal(pair_sent(&p, EXCHANGE_INFORMATIONAL, false), 1);
+        assert_int_equal(pair_sent(&p, EXCHANGE_INFORMATIONAL, true), 1);
+        assert_int_equal(sim_event(other, IKE_EVENT_DOWN)->err, ERR_DELETED);
+        assert_int_equal(sim_live_sas(p.client) + sim_live_sas(p.gateway), 0);
+        struct sim_view view;
+        sim_view(closes, &view);
+        assert_int_equal(view.count, 0);
+        sim_view(other, &view);
+        assert_int_equal(view.count, 0);
+        pair_end(&p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain),           cmocka_unit_test(test_ipv6),
-        cmocka_unit_test(test_invalid_ke),      cmocka_unit_test(test_wrong_psk),
-        cmocka_unit_test(test_unknown_peer),    cmocka_unit_test(test_wrong_gateway),
-        cmocka_unit_test(test_no_proposal),     cmocka_unit_test(test_no_child_proposal),
-        cmocka_unit_test(test_narrowing),       cmocka_unit_test(test_no_common_selectors),
-        cmocka_unit_test(test_not_admitted),    cmocka_unit_test(test_cookie),
-        cmocka_unit_test(test_cookie_for_ever), cmocka_unit_test(test_cookie_then_up),
-        cmocka_unit_test(test_forged_errors),   cmocka_unit_test(test_initial_contact),
+        cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_ipv6),
+        cmocka_unit_test(test_invalid_ke),
+        cmocka_unit_test(test_wrong_psk),
+        cmocka_unit_test(test_unknown_peer),
+        cmocka_unit_test(test_wrong_gateway),
+        cmocka_unit_test(test_no_proposal),
+        cmocka_unit_test(test_no_child_proposal),
+        cmocka_unit_test(test_narrowing),
+        cmocka_unit_test(test_no_common_selectors),
+        cmocka_unit_test(test_not_admitted),
+        cmocka_unit_test(test_cookie),
+        cmocka_unit_test(test_cookie_for_ever),
+        cmocka_unit_test(test_cookie_then_up),
+        cmocka_unit_test(test_forged_errors),
+        cmocka_unit_test(test_initial_contact),
+        cmocka_unit_test(test_cookie_and_group),
+        cmocka_unit_test(test_closed),
     };
     return cmocka_run_group_tests(tests, pair_group_start, pair_group_end);
 }

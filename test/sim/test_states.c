@@ -238,10 +238,44 @@ static void test_nothing(void **state)
     sim_free(p.sim);
 }
 
+/* A replaced IKE SA, and one that we delete, still answer what the peer asks on them (RFC
+ * 7296 2.8): it may not have heard yet. */
+static void test_old_sa_answers(void **state)
+{
+    (void)state;
+    static uint8_t buffer[4096];
+    for (size_t s = 0; s < STAGES; s++) {
+        if (stages[s].state != IKE_STATE_REKEYED && stages[s].state != IKE_STATE_DELETING)
+            continue;
+        struct pair p = pair_make();
+        uint64_t spi = stage_reach(&p, &stages[s]);
+        struct sim_host *host = stages[s].client ? p.client : p.gateway;
+        struct sim_host *peer = stages[s].client ? p.gateway : p.client;
+        const struct sa *target = map_get(&host->engine->sas, spi);
+        struct ike_path path = target->path;
+        uint64_t sent = host->sent;
+        for (unsigned n = 0; n < 3; n++) {
+            struct shot shot = {EXCHANGE_INFORMATIONAL, false, true, 0, target->next_in};
+            struct bytes message = authentic(peer, target, &shot, buffer);
+            if (message.len == 0) /* the peer has answered the Delete, and forgotten it */
+                break;
+            ike_input(host->engine, p.sim->now, &path, message);
+            sim_drain(host);
+            assert_int_equal(host->sent, sent + n + 1);
+            assert_int_equal(target->next_in, shot.id + 1);
+            assert_int_equal(target->state, stages[s].state);
+        }
+        assert_true(host->sent > sent || stages[s].state == IKE_STATE_DELETING);
+        p.sim->packets_may_be_lost = true;
+        sim_free(p.sim);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_old_sa_answers),
         cmocka_unit_test(test_strangers),
         cmocka_unit_test(test_authentic_peers),
     };

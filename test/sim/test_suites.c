@@ -196,6 +196,39 @@ static void test_preference(void **state)
     pair_end(&p);
 }
 
+/* A rekey may choose another PRF: SKEYSEED is made with the old one, and all that follows with the
+ * new one (RFC 7296 2.18). */
+static void test_prf_changes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *ike;
+        uint16_t prf;
+    } steps[] = {{"aes256gcm16-prfsha512-x25519", 7},
+                 {"aes128-sha256-prfsha256-ecp256", 5},
+                 {"chacha20poly1305-prfsha384-x25519", 6}};
+    for (int by = 0; by < 2; by++) {
+        struct pair p = pair_make();
+        pair_up(&p);
+        for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+            struct sim_view view;
+            sim_proposals(p.client, steps[i].ike, "aes256gcm16-x25519");
+            sim_proposals(p.gateway, steps[i].ike, "aes256gcm16-x25519");
+            assert_int_equal(sim_command(by ? p.gateway : p.client, IKE_REKEY_IKE, 0), 0);
+            sim_run(p.sim, TIME_SECOND);
+            sim_view(p.gateway, &view);
+            assert_int_equal(view.count, 1);
+            assert_int_equal(proposal_find(&view.last.suite, TRANSFORM_PRF)->id, steps[i].prf);
+            uint32_t before = pair_child(p.client)->spi_in; /* its keys come from the new SK_d */
+            assert_int_equal(sim_command(p.client, IKE_REKEY_CHILD, 0), 0);
+            sim_run(p.sim, TIME_SECOND);
+            assert_int_not_equal(pair_child(p.client)->spi_in, before);
+            sim_check_pair(p.sim, p.client, p.gateway);
+        }
+        pair_end(&p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -203,7 +236,7 @@ int main(void)
         cmocka_unit_test(test_groups),     cmocka_unit_test(test_rare),
         cmocka_unit_test(test_null),       cmocka_unit_test(test_ah),
         cmocka_unit_test(test_ah_and_esp), cmocka_unit_test(test_ah_behind_nat),
-        cmocka_unit_test(test_preference),
+        cmocka_unit_test(test_preference), cmocka_unit_test(test_prf_changes),
     };
     return cmocka_run_group_tests(tests, pair_group_start, pair_group_end);
 }

@@ -270,9 +270,62 @@ static int init(void **state)
     return crypto_init();
 }
 
+/* One Delete names three children and one that is none: the answer names ours of the three, and
+ * they are gone (RFC 7296 1.4.1, 3.11). */
+static void one_delete_of_several(void **state)
+{
+    (void)state;
+    struct pair *p = pair_make();
+    pair_start(p);
+    pair_settle(p);
+    for (int i = 0; i < 2; i++) {
+        pair_command(p, 0, IKE_CREATE_CHILD);
+        pair_settle(p);
+    }
+    pair_check_children(p, 3);
+    struct ike_engine *e = p->side[0].engine;
+    struct sa *sa = only_sa(&p->side[0]);
+    uint32_t spis[4], theirs[3];
+    for (size_t i = 0; i < 3; i++) {
+        spis[i + (i > 1)] = p->side[0].children[i].spi_in;
+        theirs[i] = p->side[0].children[i].spi_out;
+    }
+    spis[2] = 0xfffffff0;
+    struct wire_builder b;
+    sk_begin(e, &b);
+    wire_put_delete_children(&b, PROTOCOL_ESP, spis, 4);
+    struct message *m = sk_seal(e, sa, EXCHANGE_INFORMATIONAL, false, sa->next_out, &b);
+    assert_non_null(m);
+    ike_input(p->side[1].engine, p->now, &only_sa(&p->side[1])->path, message_bytes(m));
+    message_drop(e, &m);
+    pair_drain(p, 1);
+    assert_int_equal(p->side[1].child_count, 0);
+    assert_int_equal(p->queued, 1);
+    /* the answer is one to a request of the client's, as far as that knows */
+    struct input in = {.outer = &e->outer_chain, .datagram = {p->wire[0].octets, p->wire[0].len}};
+    struct bytes payloads = {in.datagram.at + WIRE_HEADER_LEN, in.datagram.len - WIRE_HEADER_LEN};
+    assert_int_equal(wire_header_read(in.datagram, &in.header), 0);
+    assert_int_equal(wire_walk(in.header.next_payload, payloads, &e->outer_chain), 0);
+    assert_int_equal(sk_open(e, sa, &in), 0);
+    assert_int_equal(wire_walk(in.inner_first, in.inner_octets, &e->inner_chain), 0);
+    struct wire_delete d;
+    const struct wire_payload_view *answer = wire_find(&e->inner_chain, PAYLOAD_DELETE);
+    assert_non_null(answer);
+    assert_int_equal(wire_delete_read(answer->body, &d), 0);
+    assert_int_equal(d.count, 3);
+    struct reader r = reader_of_bytes(d.spis);
+    for (size_t i = 0; i < 3; i++) {
+        uint32_t spi = reader_u32(&r);
+        assert_true(spi == theirs[0] || spi == theirs[1] || spi == theirs[2]);
+    }
+    p->queued = 0;
+    pair_free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_delete_of_several),
         cmocka_unit_test(single_pairs_after_ike_auth),
         cmocka_unit_test(single_pairs_of_a_further_child),
         cmocka_unit_test(a_pair_that_is_refused),

@@ -1,4 +1,4 @@
-#include "pair.h"
+#include "mangle.h"
 
 /* Two engines: handshake, both rekeys by both sides, collisions, delete; and nothing left behind.
  */
@@ -248,6 +248,19 @@ static void silence_ends_it(void **state)
     pair_finish(p);
 }
 
+/* The message on the wire asks for certificates of that CA. */
+static void check_certreq(struct pair *p, const struct cert *ca)
+{
+    static struct text t;
+    uint8_t body[1 + 20] = {CERT_X509_SIGNATURE};
+    cert_issuer_key_hash(ca, body + 1);
+    mangle_open(p, &t);
+    const struct wire_payload_view *asks = wire_find(&t.chain, PAYLOAD_CERTREQ);
+    assert_non_null(asks);
+    assert_int_equal(asks->body.len, sizeof(body));
+    assert_memory_equal(asks->body.at, body, sizeof(body));
+}
+
 static void certificate_handshake(enum key_kind kind)
 {
     struct pair *p = pair_make();
@@ -281,8 +294,14 @@ static void certificate_handshake(enum key_kind kind)
         s->trust = cert_trust_create();
         assert_int_equal(cert_trust_add(s->trust, ca), 0);
         s->conf.local_auth = s->conf.remote_auth = CONF_AUTH_CERT;
+        s->conf.fragment = kind == KEY_RSA ? 1280 : 0;
     }
     pair_start(p);
+    pair_round(p); /* IKE_SA_INIT is answered: the gateway asks */
+    check_certreq(p, ca);
+    pair_round(p); /* IKE_AUTH: so does the client, in a fragment where the key is large */
+    if (kind != KEY_RSA)
+        check_certreq(p, ca);
     pair_settle(p);
     if (!pair_event(&p->side[0], IKE_EVENT_ESTABLISHED))
         fail_msg("%s / %s", p->side[0].events[0].text, p->side[1].events[0].text);

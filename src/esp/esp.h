@@ -10,8 +10,8 @@
  * UDP_SEGMENT; joins what was received into super-packets for one TUN write. Inner MSS clamp,
  * packet-too-big answers, ECN and DSCP. seal/open one batch at a time through crypto/aead. ah: the
  * same for AH (RFC 4302), whose packets come and go with their outer header, which the ICV covers.
- * transport: packets of two hosts, that travel without their IP header. tfc: padding that hides how
- * long packets are, and dummies that hide silence.
+ * early: packets that came before their SA. transport: packets of two hosts, that travel without
+ * their IP header. tfc: padding that hides how long packets are, and dummies that hide silence.
  *
  * Threads: esp_add/esp_remove/esp_move/esp_tick/esp_walk are called by one control thread. Each
  * worker has an out side (TUN -> UDP) and an in side (UDP -> TUN), each called by one thread. An
@@ -44,6 +44,7 @@ enum { ESP_SELECTORS = 16, ESP_KEYMAT_MAX = 128, ESP_WINDOW_MAX = 8192 };
     X(drop_in_full, "the socket's receive buffer was full")                                        \
     X(drop_in_short, "shorter than an ESP packet")                                                 \
     X(drop_in_spi, "unknown SPI")                                                                  \
+    X(in_early, "of these, kept and opened when their SA was there")                               \
     X(drop_in_worker, "SPI of another worker")                                                     \
     X(drop_in_replay, "seen before, or behind the window")                                         \
     X(drop_in_integrity, "integrity check failed")                                                 \

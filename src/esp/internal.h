@@ -149,7 +149,8 @@ struct esp_plane {
     _Atomic uint64_t lengths4, lengths6[3]; /* which prefix lengths are in use */
     uint32_t length_users4[33], length_users6[129];
 
-    _Atomic uint32_t ends; /* how often an SA ceased to send */
+    _Atomic uint32_t ends;      /* how often an SA ceased to send */
+    _Atomic uint32_t additions; /* how often an SA came */
     _Atomic uint64_t epoch;
     struct retired *retired, **retired_tail;
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "esp/ah.h"
+#include "esp/early.h"
 #include "esp/join.h"
 #include "esp/transport.h"
 
@@ -23,6 +24,7 @@ struct esp_in {
     struct aead_engine *engine;
     struct joiner joiner;
     struct transport_room room;
+    struct early *early;
     uint16_t worker, count;
     struct sa *last;   /* of the packet before: mostly the same again */
     struct sa *fit_sa; /* of the last packet that belonged to its SA, and that packet */
@@ -50,7 +52,8 @@ struct esp_in *esp_in_create(struct esp_plane *plane, uint16_t worker, bool uso,
     in->joiner.counters = in->counters;
     in->engine = aead_engine_create();
     in->room.octets = malloc(TRANSPORT_ROOM); /* untouched, and no memory, without such an SA */
-    if (!in->engine || !in->room.octets) {
+    in->early = early_create();
+    if (!in->engine || !in->room.octets || !in->early) {
         esp_in_free(in);
         return NULL;
     }
@@ -65,6 +68,7 @@ void esp_in_free(struct esp_in *in)
     if (in->engine)
         aead_engine_free(in->engine);
     free(in->room.octets);
+    early_free(in->early);
     free(in);
 }
 
@@ -164,6 +168,16 @@ static void take_ah(struct esp_in *in, const struct esp_datagrams *from)
     add_to_batch(in, sa, from, number);
 }
 
+/* There is none yet; one that is dead or another worker's is not waited for. */
+static void wait_for_sa(struct esp_in *in, const uint8_t *packet, uint32_t len,
+                        const struct esp_datagrams *from)
+{
+    uint32_t spi;
+    memcpy(&spi, packet, sizeof(spi));
+    if (!sad_find(in->plane, ntohl(spi)))
+        early_keep(in->early, packet, len, from, in->now);
+}
+
 /* Puts one ESP packet into the batch, unless it can be refused already. */
 static void take(struct esp_in *in, uint8_t *packet, uint32_t len, const struct esp_datagrams *from)
 {
@@ -175,8 +189,10 @@ static void take(struct esp_in *in, uint8_t *packet, uint32_t len, const struct 
     }
     memcpy(head, packet, sizeof(head));
     struct sa *sa = find_sa(in, ntohl(head[0]), from);
-    if (!sa)
+    if (!sa) {
+        wait_for_sa(in, packet, len, from);
         return;
+    }
     uint32_t around = ESP_HEADER + (uint32_t)sa->iv_len + sa->icv_len;
     if (len < around + TRAILER || (!sa->aead && (len - around) % sa->align != 0)) {
         note(&in->counters->drop_in_short, 1);
@@ -396,12 +412,50 @@ void esp_in_lost(struct esp_in *in, uint32_t datagrams)
     note(&in->counters->drop_in_full, datagrams);
 }
 
-void esp_in_receive(struct esp_in *in, struct esp_datagrams *datagrams, size_t count, time_us now)
+static void begin(struct esp_in *in, time_us now)
 {
     in->now = now;
     in->last = NULL;
     in->heard.sa = NULL;
     in->fit_sa = NULL;
+}
+
+/* The datagrams are not looked at after this. */
+static void finish(struct esp_in *in)
+{
+    open_batch(in);
+    join_flush(&in->joiner);
+    in->room.used = 0;
+}
+
+static void take_early(struct esp_in *in, time_us now)
+{
+    struct esp_datagrams *d;
+    uint32_t cursor = 0;
+    begin(in, now);
+    while ((d = early_next(in->early, in->plane, &cursor))) {
+        note(&in->counters->in_early, 1);
+        take(in, d->data, d->len, d);
+    }
+    finish(in);
+    early_done(in->early, now);
+}
+
+bool esp_in_early(struct esp_in *in, time_us (*clock)(void), int *pause)
+{
+    if (!early_any(in->early))
+        return false;
+    time_us now = clock();
+    take_early(in, now);
+    *pause = early_pause(in->early, now);
+    return early_any(in->early);
+}
+
+void esp_in_receive(struct esp_in *in, struct esp_datagrams *datagrams, size_t count, time_us now)
+{
+    if (early_any(in->early) && early_news(in->early, in->plane))
+        take_early(in, now);
+    begin(in, now);
     for (size_t i = 0; i < count; i++) {
         const struct esp_datagrams *d = &datagrams[i];
         uint32_t stride = d->stride == 0 ? d->len : d->stride;
@@ -412,7 +466,5 @@ void esp_in_receive(struct esp_in *in, struct esp_datagrams *datagrams, size_t c
         for (uint32_t at = 0; at < d->len; at += stride)
             take(in, d->data + at, d->len - at < stride ? d->len - at : stride, d);
     }
-    open_batch(in);
-    join_flush(&in->joiner);
-    in->room.used = 0;
+    finish(in);
 }

@@ -27,6 +27,7 @@ void sad_link(struct esp_plane *plane, struct sa *sa)
     atomic_store_explicit(&sa->spi_next, atomic_load_explicit(head, memory_order_relaxed),
                           memory_order_relaxed);
     atomic_store_explicit(head, sa, memory_order_release);
+    atomic_fetch_add_explicit(&plane->additions, 1, memory_order_release);
     sa->linked_in = true;
 }
 

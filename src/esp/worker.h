@@ -2,8 +2,9 @@
  *
  * One esp_out (TUN -> network) and one esp_in (network -> TUN) a worker, each used by one thread
  * that also made it. Both hand their results to callbacks and have kept nothing when a call
- * returns, except an esp_out between esp_out_packet() and esp_out_flush(). Buffers are fixed;
- * what does not fit is sent off, never queued.
+ * returns, except an esp_out between esp_out_packet() and esp_out_flush(), and copies of packets
+ * that came before their SA (esp_in_early()). Buffers are fixed; what does not fit is sent off,
+ * never queued.
  *
  * Quiet points: a side counts as awake from esp_*_awake() to esp_*_asleep(); while awake it must
  * call esp_*_awake() again now and then, between two batches, or memory of removed SAs piles up. It
@@ -86,5 +87,8 @@ void esp_in_asleep(struct esp_in *in);
 void esp_in_lost(struct esp_in *in, uint32_t datagrams);
 /* Opens, checks and delivers; the buffers are free again on return. */
 void esp_in_receive(struct esp_in *in, struct esp_datagrams *datagrams, size_t count, time_us now);
+/* Before waiting: have SAs been added for which packets had come too early? These are opened and
+ * delivered. True: others are kept; then look again after *pause milliseconds. */
+bool esp_in_early(struct esp_in *in, time_us (*clock)(void), int *pause);
 
 #endif

@@ -135,11 +135,12 @@ int ike_command(struct ike_engine *e, time_us now, const struct ike_command *com
 void ike_fact(struct ike_engine *e, time_us now, const struct ike_fact *fact)
 {
     engine_begin(e, now);
+    struct child *c = map_get(&e->children, fact->spi_in);
     if (fact->kind == IKE_FACT_UNKNOWN_SPI) {
-        crash_unknown_spi(e, fact);
+        if (!c || c->state != CHILD_CREATING) /* else the peer's answer is on its way, still */
+            crash_unknown_spi(e, fact);
         return;
     }
-    struct child *c = map_get(&e->children, fact->spi_in);
     struct sa *sa = c && c->state != CHILD_CREATING ? c->sa : NULL;
     if (sa && sa->tunnel && sa->tunnel->id == fact->tunnel) {
         switch (fact->kind) {

@@ -81,9 +81,9 @@ static void tell_started(struct worker *worker, bool good)
 }
 
 /* A device that was taken away under us is always "ready": do not spin on it. */
-static void sleep_until_ready(struct pollfd *wait, nfds_t count)
+static void sleep_until_ready(struct pollfd *wait, nfds_t count, int ms)
 {
-    if (poll(wait, count, -1) <= 0)
+    if (poll(wait, count, ms) <= 0)
         return;
     for (nfds_t i = 0; i < count; i++) {
         if ((wait[i].revents & (POLLERR | POLLHUP | POLLNVAL)) && !(wait[i].revents & POLLIN)) {
@@ -142,7 +142,7 @@ static void *out_thread(void *context)
         if (carry_out(worker, out, frame))
             continue;
         esp_out_asleep(out);
-        sleep_until_ready(wait, 2);
+        sleep_until_ready(wait, 2, -1);
     }
     esp_out_free(out);
     free(frame);
@@ -280,9 +280,9 @@ static bool carry_all_in(struct worker *worker, struct esp_in *in, struct inbox 
     return any;
 }
 
-static void wait_in(struct worker *worker, struct pollfd *wait)
+static void wait_in(struct worker *worker, struct pollfd *wait, int ms)
 {
-    sleep_until_ready(wait, worker->source_count + 1);
+    sleep_until_ready(wait, worker->source_count + 1, ms);
     for (size_t i = 0; i < worker->source_count; i++)
         worker->sources[i].busy = wait[i].revents != 0;
 }
@@ -304,8 +304,10 @@ static void *in_thread(void *context)
         esp_in_awake(in);
         if (carry_all_in(worker, in, box, round))
             continue;
+        int pause;
+        bool early = esp_in_early(in, run_now, &pause);
         esp_in_asleep(in);
-        wait_in(worker, wait);
+        wait_in(worker, wait, early ? pause : -1);
     }
     if (box)
         free(box->buffers);

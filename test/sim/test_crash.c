@@ -1,5 +1,7 @@
 /* A peer that comes back without state (RFC 6290): tokens tell at once, hints lead to a question,
  * and what anyone could send leads to nothing else. */
+#include "ike/internal.h"
+
 #include "pair.h"
 
 static void give_secret(struct sim_host *host, uint8_t octet)
@@ -218,6 +220,42 @@ static void test_esp_tells(void **state)
     pair_end(&p);
 }
 
+static struct child *creating(const struct ike_engine *e)
+{
+    struct child *c;
+    size_t cursor = 0;
+    while ((c = map_next(&e->children, &cursor)))
+        if (c->state == CHILD_CREATING)
+            return c;
+    return NULL;
+}
+
+/* A peer that sends on the new SA before its answer is here is not told that there is none. */
+static void test_early_is_not_unknown(void **state)
+{
+    (void)state;
+    struct pair p = crash_pair(false, true);
+    struct child *c;
+    pair_up(&p);
+    sim_run(p.sim, 3 * TIME_SECOND);
+    assert_int_equal(sim_command(p.client, IKE_REKEY_CHILD, 0), 0);
+    for (int i = 0; i < 1000 && !creating(p.client->engine); i++)
+        sim_run(p.sim, TIME_MILLISECOND);
+    c = creating(p.client->engine);
+    assert_non_null(c);
+    struct ike_fact fact = {
+        .kind = IKE_FACT_UNKNOWN_SPI, .spi_in = c->spi_in, .remote = {p.gateway->ip, 4500}};
+    ike_fact(p.client->engine, p.sim->now, &fact);
+    assert_int_equal(ike_counters(p.client->engine)->crash_told, 0);
+    fact.spi_in ^= 1;
+    ike_fact(p.client->engine, p.sim->now, &fact);
+    assert_int_equal(ike_counters(p.client->engine)->crash_told, 1);
+    sim_drain(p.client);
+    sim_run(p.sim, 3 * TIME_SECOND);
+    sim_check_pair(p.sim, p.client, p.gateway);
+    pair_end(&p);
+}
+
 /* Stateless, and not for ever: a flood of unknown SPIs gets a thousand answers a second. */
 static void test_answers_are_limited(void **state)
 {
@@ -252,6 +290,7 @@ int main(void)
         cmocka_unit_test(test_no_token_of_the_living),
         cmocka_unit_test(test_hints),
         cmocka_unit_test(test_esp_tells),
+        cmocka_unit_test(test_early_is_not_unknown),
         cmocka_unit_test(test_answers_are_limited),
     };
     return cmocka_run_group_tests(tests, pair_group_start, pair_group_end);

@@ -26,6 +26,8 @@ uint8_t netlink_family(uint8_t family); /* 4 or 6 to AF_* */
 /* The first attribute of that type behind the family's own header, or NULL. */
 const struct nlattr *netlink_find(const struct nlmsghdr *header, size_t extra, uint16_t type);
 
+/* An address of this host to send from, when the message is about one. */
+bool netlink_source(const struct nlmsghdr *header, uint32_t except, struct net_source *out);
 /* The interface that the kernel would choose, 0 = there is no way. */
 uint32_t netlink_preferred(const struct ip *to, uint32_t mark);
 /* Is there a route by this interface? Its metric, and the source the kernel would choose. */

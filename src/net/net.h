@@ -84,6 +84,7 @@ void net_tun_close(struct net_tun *tun);
  */
 
 int net_link_up(uint32_t index, uint16_t mtu, char why[static NET_WHY]) MUST_USE;
+uint16_t net_link_mtu(uint32_t index); /* 0 = unknown */
 int net_address_add(uint32_t index, const struct prefix *address,
                     char why[static NET_WHY]) MUST_USE;
 int net_address_del(uint32_t index, const struct prefix *address,
@@ -146,6 +147,11 @@ struct net_client_plan {
 struct net_client_routes;
 struct net_client_routes *net_client_routes_up(const struct net_client_plan *plan,
                                                char why[static NET_WHY]);
+/* The tunnel goes to another address of the gateway now, by `interface` (0 = by route): a prefix
+ * that holds it moves to the table, and is in one of the two at each moment; the reverse path
+ * filter of the new interface lets in what comes back. */
+int net_client_routes_move(struct net_client_routes *routes, const struct ip *outer,
+                           uint32_t interface, char why[static NET_WHY]) MUST_USE;
 void net_client_routes_down(struct net_client_routes *routes);
 /* Takes away rules and routes that a program of this mark left behind when it was killed. */
 void net_client_routes_sweep(uint32_t mark);

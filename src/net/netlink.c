@@ -281,7 +281,7 @@ static int visit_answer(const struct nlmsghdr *header, void *context)
     return MNL_CB_STOP; /* a look-up has one answer and no end mark */
 }
 
-static uint16_t interface_mtu(uint32_t index)
+uint16_t net_link_mtu(uint32_t index)
 {
     struct ifreq request = {0};
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -349,7 +349,7 @@ int net_route_to(const struct ip *to, uint32_t mark, struct ip *source, uint32_t
                         ip_print(to, text));
     *source = found.source;
     *interface = found.oif;
-    *mtu = interface_mtu(found.oif);
+    *mtu = net_link_mtu(found.oif);
     return 0;
 }
 

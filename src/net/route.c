@@ -20,6 +20,7 @@ struct done {
     struct prefix to;
     uint32_t index; /* 0 = throw */
     uint32_t table;
+    struct ip source; /* family 0 = none */
 };
 
 struct net_client_routes {
@@ -78,15 +79,10 @@ static bool write_switch(const char *interface, char value)
     return written;
 }
 
-static void loosen(struct net_client_routes *routes, const struct net_client_plan *plan)
+static void loosen(struct net_client_routes *routes, uint32_t index)
 {
-    struct ip source;
-    uint32_t index;
-    uint16_t mtu;
-    char name[IF_NAMESIZE], why[NET_WHY];
-    if (plan->outer.family != 4 ||
-        net_route_to(&plan->outer, plan->mark, &source, &index, &mtu, why) ||
-        !if_indextoname(index, name))
+    char name[IF_NAMESIZE];
+    if (!if_indextoname(index, name))
         return;
     char own = read_switch(name), all = read_switch("all");
     if ((own != '1' && all != '1') || own == '2' || all == '2')
@@ -97,10 +93,20 @@ static void loosen(struct net_client_routes *routes, const struct net_client_pla
     routes->loosened_from = own;
 }
 
-static void tighten(const struct net_client_routes *routes)
+static uint32_t way_to(const struct ip *outer, uint32_t mark)
+{
+    struct ip source;
+    uint32_t index;
+    uint16_t mtu;
+    char why[NET_WHY];
+    return net_route_to(outer, mark, &source, &index, &mtu, why) ? 0 : index;
+}
+
+static void tighten(struct net_client_routes *routes)
 {
     if (routes->loosened[0])
         (void)write_switch(routes->loosened, routes->loosened_from);
+    routes->loosened[0] = 0;
 }
 
 /* ---- rules and routes */
@@ -127,7 +133,10 @@ static int add(struct net_client_routes *routes, uint32_t index, const struct pr
     int result = net_route_add(index, to, source, table, why);
     if (result)
         return result;
-    routes->done[routes->count++] = (struct done){.to = *to, .index = index, .table = table};
+    struct done *done = &routes->done[routes->count++];
+    *done = (struct done){.to = *to, .index = index, .table = table};
+    if (source)
+        done->source = *source;
     return 0;
 }
 
@@ -181,12 +190,41 @@ struct net_client_routes *net_client_routes_up(const struct net_client_plan *pla
         result = add_prefix(routes, plan, &plan->prefixes[i], why);
     if (result == 0)
         result = add_exceptions(routes, plan, why);
-    if (result == 0 && routes->rules4)
-        loosen(routes, plan);
+    if (result == 0 && routes->rules4 && plan->outer.family == 4)
+        loosen(routes, way_to(&plan->outer, plan->mark));
     if (result == 0)
         return routes;
     net_client_routes_down(routes);
     return NULL;
+}
+
+/* Into the table first, then out of main. */
+static int into_table(struct net_client_routes *routes, struct done *done, char why[static NET_WHY])
+{
+    int result = rules_up(routes, done->to.ip.family, why);
+    if (result == 0)
+        result = net_route_add(done->index, &done->to, &done->source, routes->mark, why);
+    if (result == 0)
+        result = net_route_del(done->index, &done->to, done->table, why);
+    if (result == 0)
+        done->table = routes->mark;
+    return result;
+}
+
+int net_client_routes_move(struct net_client_routes *routes, const struct ip *outer,
+                           uint32_t interface, char why[static NET_WHY])
+{
+    int result = 0;
+    for (size_t i = 0; i < routes->count && result == 0; i++) {
+        struct done *done = &routes->done[i];
+        if (done->index && done->table == 0 && prefix_contains(&done->to, outer))
+            result = into_table(routes, done, why);
+    }
+    if (result == 0 && outer->family == 4 && routes->rules4) {
+        tighten(routes);
+        loosen(routes, interface ? interface : way_to(outer, routes->mark));
+    }
+    return result;
 }
 
 static void rules_down(uint8_t family, uint32_t mark)

@@ -28,7 +28,8 @@ int net_watch_open(char why[static NET_WHY])
 static bool is_flap(const struct nlmsghdr *header, uint32_t except)
 {
     const struct ifinfomsg *link = mnl_nlmsg_get_payload(header);
-    return (header->nlmsg_type == RTM_NEWLINK || header->nlmsg_type == RTM_DELLINK) &&
+    return mnl_nlmsg_get_payload_len(header) >= sizeof(*link) &&
+           (header->nlmsg_type == RTM_NEWLINK || header->nlmsg_type == RTM_DELLINK) &&
            (uint32_t)link->ifi_index != except && link->ifi_change != 0 &&
            (link->ifi_change & (IFF_UP | IFF_RUNNING)) != 0;
 }
@@ -44,8 +45,9 @@ bool net_watch_drain(int fd, uint32_t except)
         if (got <= 0)
             return flap;
         int left = (int)got;
-        for (const struct nlmsghdr *h = (const void *)data; mnl_nlmsg_ok(h, left);
-             h = mnl_nlmsg_next(h, &left))
+        /* libmnl takes a length of 2^31 and more for a negative one, which fits everywhere. */
+        for (const struct nlmsghdr *h = (const void *)data;
+             mnl_nlmsg_ok(h, left) && h->nlmsg_len <= (uint32_t)left; h = mnl_nlmsg_next(h, &left))
             flap |= is_flap(h, except);
     }
 }
@@ -62,21 +64,31 @@ struct dead_links {
 };
 
 /* Of this host, usable, and known beyond its link. */
+bool netlink_source(const struct nlmsghdr *header, uint32_t except, struct net_source *out)
+{
+    const struct ifaddrmsg *body = mnl_nlmsg_get_payload(header);
+    const uint8_t unusable = IFA_F_TENTATIVE | IFA_F_DADFAILED | IFA_F_DEPRECATED;
+    if (header->nlmsg_len < NLMSG_HDRLEN + sizeof(*body) || header->nlmsg_type != RTM_NEWADDR ||
+        (body->ifa_family != AF_INET && body->ifa_family != AF_INET6) ||
+        body->ifa_scope >= RT_SCOPE_LINK || (body->ifa_flags & unusable) ||
+        body->ifa_index == except)
+        return false;
+    const struct nlattr *a = netlink_find(header, sizeof(*body), IFA_LOCAL);
+    struct ip ip = {.family = body->ifa_family == AF_INET6 ? 6 : 4};
+    if (!a)
+        a = netlink_find(header, sizeof(*body), IFA_ADDRESS);
+    if (!a || mnl_attr_get_payload_len(a) != ip_len(&ip))
+        return false;
+    memcpy(ip.octets, mnl_attr_get_payload(a), ip_len(&ip));
+    *out = (struct net_source){.ip = ip, .interface = body->ifa_index};
+    return true;
+}
+
 static int visit_own(const struct nlmsghdr *header, void *context)
 {
     struct collection *c = context;
-    const struct ifaddrmsg *body = mnl_nlmsg_get_payload(header);
-    const struct nlattr *a = netlink_find(header, sizeof(*body), IFA_LOCAL);
-    const uint8_t unusable = IFA_F_TENTATIVE | IFA_F_DADFAILED | IFA_F_DEPRECATED;
-    if (!a)
-        a = netlink_find(header, sizeof(*body), IFA_ADDRESS);
-    struct ip ip = {.family = body->ifa_family == AF_INET6 ? 6 : 4};
-    if (header->nlmsg_type != RTM_NEWADDR || c->count == FOUND_MAX || !a ||
-        body->ifa_scope >= RT_SCOPE_LINK || (body->ifa_flags & unusable) ||
-        body->ifa_index == c->except || mnl_attr_get_payload_len(a) != ip_len(&ip))
-        return MNL_CB_OK;
-    memcpy(ip.octets, mnl_attr_get_payload(a), ip_len(&ip));
-    c->at[c->count++] = (struct net_source){.ip = ip, .interface = body->ifa_index};
+    if (c->count < FOUND_MAX && netlink_source(header, c->except, &c->at[c->count]))
+        c->count++;
     return MNL_CB_OK;
 }
 

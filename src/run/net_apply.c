@@ -132,17 +132,23 @@ static void gateway_down(struct net_apply *net, uint64_t tunnel)
 
 /* ---- client */
 
-static uint16_t device_mtu(const struct net_apply *net, const struct ip *gateway)
+static uint16_t outer_mtu(const struct net_apply *net, const struct ike_path *path)
 {
     struct ip source;
     uint32_t interface;
-    uint16_t outer;
+    uint16_t mtu;
     char why[NET_WHY];
+    if (path->interface)
+        return net_link_mtu(path->interface);
+    return net_route_to(&path->remote.ip, net->mark, &source, &interface, &mtu, why) ? 0 : mtu;
+}
+
+static uint16_t device_mtu(const struct net_apply *net, const struct ike_path *path)
+{
     if (net->conf->mtu)
         return net->conf->mtu;
-    if (net_route_to(gateway, net->mark, &source, &interface, &outer, why) || outer == 0)
-        return RUN_DEFAULT_MTU;
-    if (outer >= RUN_DEFAULT_MTU + OUTER_OVERHEAD)
+    uint16_t outer = outer_mtu(net, path);
+    if (outer == 0 || outer >= RUN_DEFAULT_MTU + OUTER_OVERHEAD)
         return RUN_DEFAULT_MTU;
     return outer >= LEAST_MTU + OUTER_OVERHEAD ? (uint16_t)(outer - OUTER_OVERHEAD) : LEAST_MTU;
 }
@@ -284,7 +290,7 @@ static int client_up(struct net_apply *net, const struct ike_net *wanted, char w
         client_down(net);
     int result = addresses_up(net, wanted, why);
     if (result == 0)
-        result = net_link_up(net->tun->index, device_mtu(net, &wanted->path.remote.ip), why);
+        result = net_link_up(net->tun->index, device_mtu(net, &wanted->path), why);
     if (result == 0)
         result = routes_up(net, wanted, why);
     if (result == 0 && net->conf->dns_from_gateway && wanted->dns_count) {
@@ -296,6 +302,18 @@ static int client_up(struct net_apply *net, const struct ike_net *wanted, char w
     if (result)
         client_down(net);
     return result;
+}
+
+int net_apply_moved(struct net_apply *net, const struct ike_path *path, char why[static NET_WHY])
+{
+    if (net->conf->gateway || !net->up)
+        return 0;
+    net->applied.path = *path;
+    int result = net_link_up(net->tun->index, device_mtu(net, path), why);
+    int routes = net->routes
+                     ? net_client_routes_move(net->routes, &path->remote.ip, path->interface, why)
+                     : 0;
+    return routes ? routes : result;
 }
 
 /* ---- both */

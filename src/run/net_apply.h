@@ -36,6 +36,9 @@ uint32_t net_apply_mark(const char *device);
 int net_apply_open(struct net_apply *net, char why[static NET_WHY]) MUST_USE;
 int net_apply_up(struct net_apply *net, const struct ike_net *wanted,
                  char why[static NET_WHY]) MUST_USE;
+/* A client's tunnel goes another way: the device's MTU, routes around the gateway's address. */
+int net_apply_moved(struct net_apply *net, const struct ike_path *path,
+                    char why[static NET_WHY]) MUST_USE;
 /* A client keeps addresses and routes until it is told to stop: while it connects again, nothing
  * may leave beside the tunnel. So this takes back a gateway's routes only. */
 void net_apply_down(struct net_apply *net, uint64_t tunnel);

@@ -116,6 +116,10 @@ void uplinks_event(struct monitor *m, const struct ike_event *event)
     if (m->conf->gateway)
         return;
     if (event->kind == IKE_EVENT_ESTABLISHED || event->kind == IKE_EVENT_MOVED) {
+        char why[NET_WHY] = "";
+        if (event->kind == IKE_EVENT_MOVED && event->err == 0 &&
+            net_apply_moved(&m->net, &event->path, why))
+            log_error("the tunnel has moved, but %s", why);
         m->outer = event->path.remote.ip;
         uplinks_tell(m, false);
     } else if (event->kind == IKE_EVENT_RETRANSMIT && m->tunnel && m->established) {

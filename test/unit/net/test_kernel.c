@@ -196,6 +196,31 @@ static void gateway_inside_the_network(void **state)
     net_client_routes_down(routes);
 }
 
+/* And when the tunnel moves to an address inside: the network goes to the table. */
+static void gateway_moves_into_the_network(void **state)
+{
+    struct prefix wanted[] = {prefix("192.0.2.0/24"), prefix("10.7.0.0/16")};
+    struct ip inside = address("192.0.2.1"), outside = address("198.51.100.1");
+    struct net_client_plan plan = {
+        .index = tun.index, .mark = MARK, .prefixes = wanted, .count = 2, .outer = outside};
+    (void)state;
+    if (!ready)
+        return;
+    struct net_client_routes *routes = net_client_routes_up(&plan, why);
+    assert_non_null(routes);
+    assert_int_equal(net_client_routes_move(routes, &outside, 0, why), 0);
+    assert_true(says("ip route get 192.0.2.1 mark 0x5368abcd 2>&1", "dev shrtest"));
+    for (int i = 0; i < 2; i++) { /* again is no fault */
+        assert_int_equal(net_client_routes_move(routes, &inside, 0, why), 0);
+        assert_true(says("ip route get 192.0.2.1", "dev shrtest"));
+        assert_true(says("ip route get 192.0.2.1 mark 0x5368abcd 2>&1", "unreachable"));
+        assert_true(says("ip route show table main", "10.7.0.0/16"));
+    }
+    net_client_routes_down(routes);
+    assert_null(strstr(said("ip rule; ip route show table all"), "1399368653"));
+    assert_null(strstr(said("ip route show table all"), "10.7.0.0/16"));
+}
+
 /* What a killed program left is swept away, and a failure leaves nothing behind. */
 static void nothing_stays(void **state)
 {
@@ -291,6 +316,7 @@ int main(void)
         cmocka_unit_test(ways),
         cmocka_unit_test(client_routes),
         cmocka_unit_test(gateway_inside_the_network),
+        cmocka_unit_test(gateway_moves_into_the_network),
         cmocka_unit_test(nothing_stays),
         cmocka_unit_test(gateway_rules),
         cmocka_unit_test(resolver_file),

@@ -93,7 +93,7 @@ iked_start()
 
 iked_up()
 {
-    wait_for "${2:-25}" iked_is_up "$1" || { tail -n 3 "$(logfile "$1")"; return 1; }
+    wait_for "${2:-$((LAB_PATIENCE > 25 ? LAB_PATIENCE : 25))}" iked_is_up "$1" || { tail -n 3 "$(logfile "$1")"; return 1; }
 }
 
 iked_is_up()

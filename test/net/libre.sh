@@ -173,8 +173,8 @@ libre_load()
 
 libre_up()
 {
-    on "$1" timeout "${2:-25}" ipsec whack --initiate --name peer >"$(logfile "$1-up")" 2>&1
-    wait_for 2 libre_is_up "$1" || { tail -n 3 "$(logfile "$1-up")"; return 1; }
+    on "$1" timeout "${2:-$((LAB_PATIENCE > 25 ? LAB_PATIENCE : 25))}" ipsec whack --initiate --name peer >"$(logfile "$1-up")" 2>&1
+    wait_for $((LAB_PATIENCE > 25 ? 20 : 2)) libre_is_up "$1" || { tail -n 3 "$(logfile "$1-up")"; return 1; }
 }
 
 libre_second()

@@ -126,7 +126,7 @@ shrike_start()
 
 shrike_up()
 {
-    on "$1" timeout 60 "$SHRIKE" up /etc/shrike/peer.conf --wait >"$(logfile "$1-up")" 2>&1 && return 0
+    on "$1" timeout $((LAB_PATIENCE > 60 ? LAB_PATIENCE : 60)) "$SHRIKE" up /etc/shrike/peer.conf --wait >"$(logfile "$1-up")" 2>&1 && return 0
     local status=$?
     tail -n 5 "$(logfile "$1-up")"
     on "$1" sh -c 'tail -n 3 /run/shrike/peer.log' 2>/dev/null

@@ -2,7 +2,9 @@
  *   0  datagrams as they are: a length of two octets before each; nearly all fail the tag
  *   1  the same octets as inner packets with trailers, sealed properly, so that the inside is met
  *   2  the same octets as frames from TUN, cut and sealed by one end, opened and joined by the
- * other
+ *      other
+ *   3  as 2, with padding of each packet, and dummies between the frames
+ *   4  as 1, in transport mode: the octets are what the IP header was taken from
  */
 #include <arpa/inet.h>
 #include <stdlib.h>
@@ -19,6 +21,7 @@ static struct esp_in *in;
 static struct esp_out *out;
 static struct aead_engine *engine;
 static struct sockaddr_storage from;
+enum mode { AS_THEY_ARE, SEALED, FROM_TUN, PADDED, TRANSPORT, MODES };
 
 static void touch(const struct iovec *iov, size_t count)
 {
@@ -67,7 +70,7 @@ static void loop(void *context, struct esp_send *send)
 static void start(void)
 {
     struct esp_plane_config config = {
-        .workers = 1, .max_sas = 4, .device_mtu = 1438, .random = &random_system};
+        .workers = 1, .max_sas = 4, .device_mtu = 1438, .dummies = 100, .random = &random_system};
     struct esp_in_calls in_calls = {.deliver = deliver};
     struct esp_out_calls out_calls = {.send = loop, .reply = deliver};
     struct endpoint peer;
@@ -78,10 +81,12 @@ static void start(void)
     in = esp_in_create(plane, 0, true, &in_calls);
     out = esp_out_create(plane, 0, &out_calls);
     engine = aead_engine_create();
+    if (esp_cover_open(plane, &out_calls) != 0)
+        abort();
 }
 
 /* A fresh SA a run, which talks to itself: a run must not depend on those before it. */
-static struct sa *renew(void)
+static struct sa *renew(enum mode mode, uint16_t tfc)
 {
     struct esp_sa_config c = {.spi_in = SPI,
                               .spi_out = SPI,
@@ -92,11 +97,21 @@ static struct sa *renew(void)
                               .keymat_len_in = 20,
                               .keymat_len_out = 20,
                               .local_count = 2,
-                              .remote_count = 2};
+                              .remote_count = 2,
+                              .transport = mode == TRANSPORT,
+                              .tfc = mode == PADDED ? tfc : 0,
+                              .cover = mode == PADDED};
     (void)endpoint_parse("192.0.2.2", 4500, &c.local);
     (void)endpoint_parse("192.0.2.1", 4500, &c.remote);
     c.local_ts[0] = c.remote_ts[0] = selector_any(4);
     c.local_ts[1] = c.remote_ts[1] = selector_any(6);
+    if (mode == TRANSPORT) {
+        struct prefix one;
+        (void)prefix_parse("192.0.2.1", &one);
+        c.local_ts[0] = c.remote_ts[0] = c.local_ts[1] = c.remote_ts[1] =
+            selector_from_prefix(&one);
+        c.seen_remote = c.local.ip; /* as through NAT: checksums change */
+    }
     (void)!esp_remove(plane, SPI, 0, 0);
     if (esp_add(plane, &c, 0) != 0)
         abort();
@@ -147,7 +162,16 @@ static void feed_in(struct sa *sa, struct reader *r, bool sealed)
         free(datagrams[i].data);
 }
 
-static void feed_out(struct reader *r)
+/* In silence each call is due that comes 15 ms after the one before. */
+static void cover(void)
+{
+    static time_us now = 1;
+    esp_out_flush(out, 1);
+    now += 20 * TIME_MILLISECOND;
+    (void)esp_cover(plane, now);
+}
+
+static void feed_out(struct reader *r, bool padded)
 {
     static const uint8_t blank[ESP_FRAME_MAX];
     while (r->left > 2) {
@@ -163,6 +187,8 @@ static void feed_out(struct reader *r)
             memcpy(octets, bytes.at, bytes.len < size ? bytes.len : size);
         esp_out_packet(out, octets, size, 1);
         free(octets);
+        if (padded && len % 3 == 0)
+            cover();
     }
     esp_out_flush(out, 1);
 }
@@ -172,12 +198,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!plane)
         start();
     struct reader r = reader_of(data, size);
-    uint8_t mode = reader_u8(&r) % 3;
-    struct sa *sa = renew();
-    if (mode == 2)
-        feed_out(&r);
+    enum mode mode = reader_u8(&r) % MODES;
+    struct sa *sa = renew(mode, mode == PADDED ? reader_u16(&r) : 0);
+    if (mode == FROM_TUN || mode == PADDED)
+        feed_out(&r, mode == PADDED);
     else
-        feed_in(sa, &r, mode == 1);
+        feed_in(sa, &r, mode != AS_THEY_ARE);
     esp_tick(plane, 1);
     return 0;
 }

@@ -26,12 +26,13 @@ libre_write()
 }
 
 # aes256gcm16-prfsha384-x25519 as libreswan writes it: aes_gcm256-sha2_384-dh31
-# $1 proposal, $2 ike or esp
+# $1 proposal, $2 ike, esp or ah
 libre_proposal()
 {
     local word cipher= integ= prf= dh=
     for word in ${1//-/ }; do
         case $word in
+        nullaes???gmac) cipher=null_auth_aes_gmac_${word:7:3} ;;
         aes???gcm16) cipher=aes_gcm${word:3:3} ;;
         aes???ccm16) cipher=aes_ccm_c${word:3:3} ;;
         aes???) cipher=aes${word:3:3} ;;
@@ -65,14 +66,16 @@ libre_proposal()
     # For IKE the second place is integrity and PRF in one.
     if [ "$2" = ike ]; then
         integ=${prf:-$integ}
-    elif [[ $cipher = *gcm* || $cipher = *chacha* || $cipher = *ccm* ]]; then
+    elif [[ $cipher = *gcm* || $cipher = *gmac* || $cipher = *chacha* || $cipher = *ccm* ]]; then
         integ=none
     fi
-    echo "$cipher${integ:+-$integ}${dh:+${integ:+-}$dh}"
+    cipher+=${integ:+-$integ}${dh:+${integ:+-}$dh}
+    echo "${cipher#-}"
 }
 
 # Keys, default in brackets; those of sswan_conf, with these differences:
 #   lts, rts: one network each           vips: any value: ask for an address
+#   ah: proposals for AH in place of esp
 #   pool: first-last                     auth: secret, rsa-sha2, rsa-sha1, ecdsa [secret]
 #   more: further lines of the conn      setup: of "config setup"
 #   second: local,remote: networks of a conn "two" beside it
@@ -82,9 +85,10 @@ libre_conf()
     local -A c=([auth]=secret [local]=%defaultroute [remote]=%any [ike_life]=8h [child_life]=8h)
     shift
     for pair; do c[${pair%%=*}]=${pair#*=}; done
-    local proposal ike= esp=
+    local proposal ike= esp= ah=
     for proposal in ${c[ike]//,/ }; do ike+="${ike:+,}$(libre_proposal "$proposal" ike)" || return; done
     for proposal in ${c[esp]//,/ }; do esp+="${esp:+,}$(libre_proposal "$proposal" esp)" || return; done
+    for proposal in ${c[ah]//,/ }; do ah+="${ah:+,}$(libre_proposal "$proposal" ah)" || return; done
     {
         echo 'config setup'
         echo "    logfile=$LAB_DIR/log/$name-pluto.log"
@@ -108,6 +112,7 @@ libre_conf()
         libre_line authby "${c[auth]}"
         libre_line ike "$ike"
         libre_line esp "$esp"
+        [ -z "$ah" ] || printf '    %s\n' phase2=ah "ah=$ah"
         libre_line ikelifetime "${c[ike_life]}"
         libre_line salifetime "${c[child_life]}"
         printf '    %s\n' ikev2=insist narrowing=yes fragmentation=yes rekey=yes auto=add

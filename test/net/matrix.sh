@@ -187,7 +187,7 @@ make_chain()
     done
 }
 
-# Options of a cell, k[...]: auth, ike, esp, out (4 or 6), in (4, 6 or 46), nat, act, want, peer (lines
+# Options of a cell, k[...]: auth, ike, esp, ah (then esp is empty), out (4 or 6), in (4, 6 or 46), nat, act, want, peer (lines
 # for the peer's file), shrike (further words of shrike_conf), cert (kind of certificate, when auth
 # does not say it), children (how many child SAs), ready (what is done when the first side has started)
 declare -A k
@@ -225,7 +225,7 @@ key_of()
 
 configure_shrike()
 {
-    local words=(ike="${k[ike]}" esp="${k[esp]}") key cert
+    local words=(ike="${k[ike]}" esp="${k[esp]}" ah="${k[ah]:-}") key cert
     key=$(key_of "${k[auth]}")
     if [ "$key" = psk ]; then
         words+=(psk="${k[psk]}")
@@ -283,7 +283,7 @@ slow=1 pace=50
 
 what_it_is()
 {
-    local text="${k[auth]}; ${k[ike]} / ${k[esp]}; IPv${k[in]/46/4 and IPv6} in IPv${k[out]}"
+    local text="${k[auth]}; ${k[ike]} / ${k[esp]:-AH ${k[ah]:-}}; IPv${k[in]/46/4 and IPv6} in IPv${k[out]}"
     [ "${k[nat]}" = yes ] || text+='; no NAT'
     [ -z "${k[cp]:-}" ] || text+="; addresses given out: ${k[cp]}"
     [ -z "${k[shrike]:-}" ] || text+="; ${k[shrike]}"

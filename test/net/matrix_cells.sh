@@ -12,6 +12,7 @@ matrix_cells()
     [ "$peer" != iked ] || ESP=aes256-sha512-x25519
     cells_auth
     cells_algorithms
+    cells_ah
     cells_paths
     cells_addresses
     cells_rekey
@@ -78,6 +79,19 @@ cells_legacy()
     iked) cell legacy-3des ike=3des-sha1-prfsha1-modp1024 esp=3des-sha1 shrike=legacy=3des,sha1,modp1024
         cell legacy-sha1 ike=aes128-sha1-prfsha1-modp1536 esp=aes128-sha1 shrike=legacy=sha1,modp1536 ;;
     esac
+}
+
+# No NAT can be between. libreswan has no GMAC for AH, but ESP with it.
+cells_ah()
+{
+    [ "$peer" = libre ] || return 0
+    cell ah-sha256 esp= ah=sha256-x25519 nat=no act=child_by_shrike
+    cell ah-sha512 esp= ah=sha512-ecp256 nat=no in=46 act=child_by_peer
+    cell ah-over-6 esp= ah=sha256-x25519 nat=no out=6 in=6 act=child_by_peer
+    cell ah-over-6-no-esn esp= ah=sha384-x25519 nat=no out=6 shrike=esn=no act=ike_by_peer
+    cell ah-behind-nat esp= ah=sha256-x25519 want='AH cannot pass a NAT'
+    cell alg-null-gmac esp=nullaes128gmac-x25519 act=child_by_shrike
+    cell alg-null-gmac-256 esp=nullaes256gmac-x25519-noesn pesp=nullaes256gmac-x25519 out=6 act=child_by_peer
 }
 
 cells_paths()

@@ -7,7 +7,7 @@ configure_peer()
     local key words other=client
     [ "$them" = client ] && other=server
     key=$(key_of "${k[auth]}")
-    words=(id="$(side_id $them)" rid="$(side_id $other)" ike="${k[pike]:-${k[ike]}}" esp="${k[pesp]:-${k[esp]}}" lts="$(inside $them)" rts="$(inside $other)")
+    words=(id="$(side_id $them)" rid="$(side_id $other)" ike="${k[pike]:-${k[ike]}}" esp="${k[pesp]:-${k[esp]}}" ah="${k[ah]:-}" lts="$(inside $them)" rts="$(inside $other)")
     if [ "$key" = psk ]; then
         words+=(psk="$LAB_PSK")
     else

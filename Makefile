@@ -80,13 +80,16 @@ $(call archive,$(1)): $(call objects,$(1))
 lib-$(1): $(call archive,$(1))
 $(B)/test/unit/$(1)/%: $(B)/test/unit/$(1)/%.o $(call archives,$(1) $(BELOW_$(1)))
 	@mkdir -p $$(@D)
-	$(Q)$(CC) $(SANFLAGS) $(LINKHARD) $$< -Wl,--start-group $(call archives,$(1) $(BELOW_$(1))) -Wl,--end-group -lcmocka $$(LIBS) -o $$@
+	$(Q)$(CC) $(SANFLAGS) $(LINKHARD) $$(LINKMORE) $$< -Wl,--start-group $(call archives,$(1) $(BELOW_$(1))) -Wl,--end-group -lcmocka $$(LIBS) -o $$@
 TESTS_$(1) := $(patsubst %.c,$(B)/%,$(wildcard test/unit/$(1)/test_*.c))
 test-$(1): $$(TESTS_$(1))
 	@test/run-unit $$(TESTS_$(1))
 UNIT_TESTS += $$(TESTS_$(1))
 endef
 $(foreach f,$(FOLDERS),$(eval $(call folder_rules,$(f))))
+
+# Refuses memory.
+$(B)/test/unit/ike/test_memory: LINKMORE = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
 
 ARCHIVES := $(call archives,$(FOLDERS))
 $(B)/shrike: $(B)/src/main.o $(ARCHIVES)

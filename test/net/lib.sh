@@ -29,6 +29,7 @@
 
 LAB_LIB=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 LAB_TOP=$(cd "$LAB_LIB/../.." && pwd)
+PYTHON=/usr/bin/python3 # Debian's own: it has the packages that test/packages installs
 LAB_PASSED=0 LAB_FAILED=0 LAB_SKIPPED=0
 declare -A HOST_PID=() SPAWN_PID=()
 

@@ -9,7 +9,8 @@
 #   libre_count NAME                     "IKE-SAs CHILD-SAs" established now
 #   libre_says NAME REGEX                is it in pluto's log since the last start?
 #
-# Its child SAs are the kernel's, so where the kernel has no ESP only the IKE half works: test/net/vm.
+# Its child SAs are the kernel's. Where it has no ESP only the IKE half works: test/net/vm; or, with AES-GCM,
+#   libre_without_esp NAME ADDRESS       before libre_start: a stand-in that answers pings
 
 # shellcheck source=test/net/roots.sh
 . "$LAB_LIB/roots.sh"
@@ -156,12 +157,22 @@ libre_database()
     on "$1" sh -c "[ -e $libre_nss/cert9.db ] || certutil -N -d sql:$libre_nss --empty-password"
 }
 
+libre_without_esp()
+{
+    LIBRE_PRELOAD=$LAB_DIR/libre_xfrm.so
+    cc -O2 -shared -fPIC -o "$LIBRE_PRELOAD" "$LAB_LIB/libre_xfrm.c" || return
+    (exec nsenter -t "${HOST_PID[$1]}" --net -- "$PYTHON" "$LAB_LIB/libre_esp.py" "$2") >"$(logfile "$1-esp")" 2>&1 </dev/null &
+    SPAWN_PID[$1-esp]=$!
+    wait_for 10 at "$1" grep -q '@xfrm' /proc/net/unix
+}
+
 libre_start()
 {
     libre_database "$1" || return
     rm -f "$LAB_DIR/log/$1-pluto.log"
     on "$1" sh -c 'mkdir -p /run/pluto; rm -f /run/pluto/*; touch /etc/ipsec.secrets'
-    spawn "$1" "$1" /usr/libexec/ipsec/pluto --config /etc/ipsec.conf --nofork ${LIBRE_OPTIONS:-}
+    # shellcheck disable=SC2086 # words
+    spawn "$1" "$1" ${LIBRE_PRELOAD:+env LD_PRELOAD="$LIBRE_PRELOAD"} /usr/libexec/ipsec/pluto --config /etc/ipsec.conf --nofork ${LIBRE_OPTIONS:-}
     wait_for "${LAB_PATIENCE:-20}" on "$1" ipsec whack --status ||
         { tail -n 5 "$(logfile "$1")" "$(logfile "$1-pluto")" >&2; return 1; }
     on "$1" ipsec whack --listen >/dev/null 2>&1

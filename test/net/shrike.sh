@@ -21,7 +21,7 @@ shrike_need()
 
 # Keys; one that is left out or empty leaves its line out.
 #   gateway: id, listen, cert, key, ca, pool, dns, routes (its networks), any_cert, peer (identity
-#            of the one client with a shared secret), nat
+#            of the one client with a shared secret), nat, ban
 #   client:  remote (address), id, rid, cert, key, ca, send, request, local, children, interface
 #   both:    psk, ike, esp, ah, legacy, pfs, esn, encap, tfc, dummies, fragment, ike_life, child_life, reauth,
 #            child_packets, dpd, workers, level
@@ -64,6 +64,7 @@ shrike_gateway_sections()
     shrike_line nat "${c[nat]:-no}"
     echo '[auth]'
     shrike_line any-cert "${c[any_cert]:-}"
+    shrike_line ban "${c[ban]:-}"
     shrike_common_sections
     if [ -n "${c[peer]:-}" ]; then
         echo "[client ${c[peer]}]"

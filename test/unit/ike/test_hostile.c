@@ -1,6 +1,6 @@
 /* What a peer that means no good could try once it is let in, and what it must not get by it. */
 #include "ike/gate.h"
-#include "pair.h"
+#include "mangle.h"
 
 /* Without a lease and without networks of its own a client may claim nothing: not the address it
  * comes from, which our own packets to it go to, and which it may share with others. */
@@ -89,12 +89,100 @@ static void question_outlives_half_open(void **state)
     pair_finish(p);
 }
 
+/* Selectors that lie in an answer, or that cover more than was asked for, give no child SA. */
+static void answers_with_other_selectors(void **state)
+{
+    (void)state;
+    static struct text t, out;
+    static const uint8_t bodies[][20] = {
+        {0, 0, 0, 0},                                                            /* none */
+        {255, 0, 0, 0, 7, 0, 0, 16, 0, 0, 255, 255, 10, 20, 0, 0, 10, 20, 0, 1}, /* 255 said */
+        {1, 0, 0, 0, 7, 0, 0, 16, 0, 0, 255, 255, 10, 20, 0, 9, 10, 20, 0, 1},   /* backwards */
+        {1, 0, 0, 0, 7, 0, 255, 255, 0, 0, 255, 255, 10, 20, 0, 0, 10, 20, 0, 1},
+        {1, 0, 0, 0, 9, 0, 0, 16, 0, 0, 255, 255, 10, 20, 0, 0, 10, 20, 0, 1},
+        {1, 0, 0, 0, 7, 0, 0, 16, 0, 0, 255, 255, 0, 0, 0, 0, 255, 255, 255, 255}, /* all */
+        {1, 0, 0, 0, 7, 0, 0, 16, 0, 0, 255, 255, 10, 19, 0, 0, 10, 20, 0, 1}, /* one net more */
+        {1, 0, 0, 0, 7, 0, 0, 16, 0, 0, 255, 255, 10, 99, 0, 0, 10, 99, 0, 1}, /* elsewhere */
+    };
+    for (size_t i = 0; i < ARRAY_LEN(bodies); i++)
+        for (int first = 0; first < 2; first++) {
+            struct pair *p = mangle_reach(first ? AUTH_ANSWER : CHILD_ANSWER);
+            uint32_t had = first ? 0 : p->side[0].children[0].spi_in;
+            struct edit edit;
+            mangle_open(p, &t);
+            mangle_nothing(&edit);
+            edit.at = mangle_index(&t, PAYLOAD_TSr);
+            edit.body = (struct bytes){bodies[i], i == 0 ? 4 : 20};
+            mangle_write(&t, &edit, &out);
+            mangle_close(p, &out);
+            pair_round(p);
+            for (size_t c = 0; c < p->side[0].child_count; c++)
+                assert_int_equal(p->side[0].children[c].spi_in, had);
+            pair_settle(p);
+            pair_finish(p);
+        }
+}
+
+/* SPIs 0 to 255 are reserved (RFC 4303 2.1), 0 may never be on the wire: a proposal with one is
+ * refused by either side, and the child SA of before stays as it was. */
+static void reserved_spis(void **state)
+{
+    (void)state;
+    static struct text t;
+    for (uint32_t spi = 0; spi <= 256; spi++)
+        for (int answer = 0; answer < 2; answer++) {
+            struct pair *p = mangle_reach(answer ? CHILD_ANSWER : CHILD_REQUEST);
+            mangle_open(p, &t);
+            size_t sa = (size_t)(t.chain.at[mangle_index(&t, PAYLOAD_SA)].body.at - t.octets);
+            memset(t.octets + sa + 8, 0, 4);
+            t.octets[sa + 10] = (uint8_t)(spi >> 8), t.octets[sa + 11] = (uint8_t)spi;
+            mangle_close(p, &t);
+            pair_round(p);
+            const struct side *reader = &p->side[answer ? 0 : 1];
+            bool taken = false;
+            for (size_t c = 0; c < reader->child_count; c++)
+                taken |= reader->children[c].spi_out == spi;
+            assert_int_equal(taken, spi > 255);
+            pair_free(p);
+        }
+}
+
+/* What a stranger may send is bounded: a first message of 4,096 octets is read, one more is not. */
+static void first_message_too_long(void **state)
+{
+    (void)state;
+    static uint8_t octets[AUTH_MESSAGE_MAX + 1];
+    for (size_t over = 0; over < 2; over++) {
+        struct pair *p = pair_make();
+        pair_start(p);
+        const struct packet *k = &p->wire[0];
+        size_t len = AUTH_MESSAGE_MAX + over, body = len - k->len;
+        memset(octets, 0, sizeof(octets));
+        memcpy(octets, k->octets, WIRE_HEADER_LEN);
+        octets[16] = PAYLOAD_VENDOR;
+        uint8_t *put = octets + WIRE_HEADER_LEN;
+        put[0] = k->octets[16];
+        put[2] = (uint8_t)(body >> 8), put[3] = (uint8_t)body;
+        memcpy(put + body, k->octets + WIRE_HEADER_LEN, k->len - WIRE_HEADER_LEN);
+        octets[26] = (uint8_t)(len >> 8), octets[27] = (uint8_t)len;
+        struct ike_usage u;
+        ike_input(p->side[1].engine, p->now, &k->path, (struct bytes){octets, len});
+        ike_usage(p->side[1].engine, &u);
+        assert_int_equal(u.sas, over ? 0 : 1);
+        assert_int_equal(ike_counters(p->side[1].engine)->drop_rule, over);
+        pair_free(p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(outer_address_is_no_selector),
         cmocka_unit_test(rekeys_without_deletes_stay_bounded),
         cmocka_unit_test(question_outlives_half_open),
+        cmocka_unit_test(answers_with_other_selectors),
+        cmocka_unit_test(reserved_spis),
+        cmocka_unit_test(first_message_too_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -74,6 +74,17 @@ bool identity_equal(const struct identity *a, const struct identity *b)
     return memcmp(a->octets, b->octets, a->len) == 0;
 }
 
+size_t identity_flat(const struct identity *id, uint8_t out[static 1 + IDENTITY_MAX])
+{
+    bool fold = id->type == IDENTITY_FQDN || id->type == IDENTITY_RFC822;
+    out[0] = id->type;
+    for (size_t i = 0; i < id->len; i++) {
+        uint8_t c = id->octets[i];
+        out[1 + i] = fold && c >= 'A' && c <= 'Z' ? (uint8_t)(c + 'a' - 'A') : c;
+    }
+    return 1 + (size_t)id->len;
+}
+
 static void print_hex(const struct identity *id, const char *head, char *text)
 {
     size_t at = (size_t)snprintf(text, IDENTITY_TEXT, "%s", head);

@@ -31,6 +31,8 @@ bool identity_parse(const char *text, struct identity *out);
 bool identity_from_octets(uint8_t type, struct bytes octets, struct identity *out);
 bool identity_equal(const struct identity *a,
                     const struct identity *b); /* FQDN and RFC822 without regard to case */
+/* Type and octets, the same for all that are equal: to be hashed. How many octets. */
+size_t identity_flat(const struct identity *id, uint8_t out[static 1 + IDENTITY_MAX]);
 /* Printable, with anything but printable ASCII escaped; DER names print as `dn:hex` (crypto/ prints
  * them better). */
 const char *identity_print(const struct identity *id, char text[static IDENTITY_TEXT]);

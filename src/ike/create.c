@@ -65,6 +65,20 @@ int create_explain_nat(struct ike_engine *e)
     return ERR_NO_PROPOSAL;
 }
 
+int create_select(struct ike_engine *e, const struct selection *s)
+{
+    uint16_t group = 0;
+    int notify = select_proposal(s, &e->picked, &group);
+    if (notify == NOTIFY_INVALID_KE_PAYLOAD) {
+        struct writer w = writer_of(e->notify_data, sizeof(e->notify_data));
+        writer_u16(&w, group);
+        e->notify_len = 2;
+    } else if (notify != 0) {
+        explain_proposals(e, s->offered, s->offered_count, s->own, s->own_count);
+    }
+    return notify;
+}
+
 static int choose_algorithms(struct ike_engine *e, const struct sa *sa,
                              const struct wire_chain *chain, enum select_ke ke, uint16_t ke_sent)
 {
@@ -76,7 +90,6 @@ static int choose_algorithms(struct ike_engine *e, const struct sa *sa,
     int count = p ? wire_sa_read(p->body, e->offered, PROPOSALS_MAX) : ERR_SYNTAX;
     if (count < 0)
         return NOTIFY_INVALID_SYNTAX;
-    uint16_t group = 0;
     struct selection s = {.own = e->conf->esp,
                           .own_count = e->conf->esp_count,
                           .offered = e->offered,
@@ -86,15 +99,7 @@ static int choose_algorithms(struct ike_engine *e, const struct sa *sa,
                           .ke = ke,
                           .ke_sent = ke_sent,
                           .esn = e->conf->esn};
-    int notify = select_proposal(&s, &e->picked, &group);
-    if (notify == NOTIFY_INVALID_KE_PAYLOAD) {
-        struct writer w = writer_of(e->notify_data, sizeof(e->notify_data));
-        writer_u16(&w, group);
-        e->notify_len = 2;
-    } else if (notify != 0) {
-        explain_proposals(e, e->offered, (size_t)count, e->conf->esp, e->conf->esp_count);
-    }
-    return notify;
+    return create_select(e, &s);
 }
 
 int create_choose_child(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain,

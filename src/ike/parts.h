@@ -419,6 +419,8 @@ struct creation *creation_create(struct ike_engine *e, uint16_t group) MUST_USE;
 bool create_is_under_way(const struct sa *sa); /* a child of ours waits for the peer's answer */
 int create_request(struct ike_engine *e, struct sa *sa, const struct input *in);
 int create_response(struct ike_engine *e, struct sa *sa, const struct input *in);
+/* Into e->picked; or a notify with its data, and e->why. */
+int create_select(struct ike_engine *e, const struct selection *s);
 /* The child half of a request (SA, TSi, TSr) on the responder's side; with `old` NULL for a new
  * one. Fills *out without installing it. */
 int create_choose_child(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain,

@@ -297,22 +297,13 @@ static int choose(struct ike_engine *e, const struct wire_chain *chain,
     int count = p ? wire_sa_read(p->body, e->offered, PROPOSALS_MAX) : ERR_SYNTAX;
     if (count < 0 || !v->has_ke)
         return NOTIFY_INVALID_SYNTAX;
-    uint16_t group;
     struct selection s = {.own = e->conf->ike,
                           .own_count = e->conf->ike_count,
                           .offered = e->offered,
                           .offered_count = (size_t)count,
                           .ke = SELECT_KE_MUST,
                           .ke_sent = v->ke.group};
-    int notify = select_proposal(&s, &e->picked, &group);
-    if (notify == NOTIFY_INVALID_KE_PAYLOAD) {
-        struct writer w = writer_of(e->notify_data, sizeof(e->notify_data));
-        writer_u16(&w, group);
-        e->notify_len = 2;
-    } else if (notify != 0) {
-        explain_proposals(e, e->offered, (size_t)count, e->conf->ike, e->conf->ike_count);
-    }
-    return notify;
+    return create_select(e, &s);
 }
 
 static int make(struct ike_engine *e, struct sa *sa, struct sa *made,

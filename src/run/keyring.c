@@ -9,13 +9,8 @@
 static uint64_t identity_key(const struct keyring *ring, const struct identity *id)
 {
     uint8_t flat[1 + IDENTITY_MAX];
-    bool fold = id->type == IDENTITY_FQDN || id->type == IDENTITY_RFC822;
-    flat[0] = id->type;
-    for (size_t i = 0; i < id->len; i++) {
-        uint8_t c = id->octets[i];
-        flat[1 + i] = fold && c >= 'A' && c <= 'Z' ? (uint8_t)(c + 'a' - 'A') : c;
-    }
-    return map_hash_bytes(&ring->by_identity, flat, 1 + (size_t)id->len);
+    size_t len = identity_flat(id, flat);
+    return map_hash_bytes(&ring->by_identity, flat, len);
 }
 
 static int load_psk(struct keyring *ring, const struct conf_peer *peer, struct ring_peer *out,

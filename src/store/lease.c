@@ -99,17 +99,12 @@ static uint64_t ip_key(const struct lease_book *book, const struct ip *ip)
     return map_hash_bytes(&book->by_ip, ip, sizeof(*ip));
 }
 
-/* Never 0. Host and mail names count without regard to case, as identity_equal() has it. */
+/* Never 0. */
 static uint64_t who_key(const struct lease_book *book, const struct identity *id)
 {
     uint8_t flat[1 + IDENTITY_MAX];
-    bool fold = id->type == IDENTITY_FQDN || id->type == IDENTITY_RFC822;
-    flat[0] = id->type;
-    for (size_t i = 0; i < id->len; i++) {
-        uint8_t c = id->octets[i];
-        flat[1 + i] = fold && c >= 'A' && c <= 'Z' ? (uint8_t)(c + 'a' - 'A') : c;
-    }
-    uint64_t key = map_hash_bytes(&book->by_who, flat, 1 + (size_t)id->len);
+    size_t len = identity_flat(id, flat);
+    uint64_t key = map_hash_bytes(&book->by_who, flat, len);
     return key ? key : 1;
 }
 

@@ -384,6 +384,18 @@ static inline void pair_feed(struct engine_pair *p, int i, const struct ike_path
     pair_drain(p, i);
 }
 
+/* One octet of the next datagram, where and by which bits the input says. */
+static inline void pair_flip(struct engine_pair *p, struct reader *r)
+{
+    uint16_t at = reader_u16(r);
+    uint8_t mask = reader_u8(r);
+    if (p->taken == p->queued)
+        return;
+    struct bytes octets = p->queue[p->taken].octets;
+    if (octets.len > 0)
+        ((uint8_t *)(uintptr_t)octets.at)[at % octets.len] ^= mask;
+}
+
 static inline void pair_give_answer(struct engine_pair *p, int i)
 {
     struct pair_engine *side = &p->side[i];

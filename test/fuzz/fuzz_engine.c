@@ -62,18 +62,6 @@ static void swap_next(void)
     pair.queue[n + 1] = first;
 }
 
-static void flip_next(struct reader *r)
-{
-    uint16_t at = reader_u16(r);
-    uint8_t mask = reader_u8(r);
-    if (pair.taken == pair.queued)
-        return;
-    struct bytes octets = pair.queue[pair.taken].octets;
-    if (octets.len > 0)
-        ((uint8_t *)(uintptr_t)octets.at)[at % octets.len] ^= mask;
-    deliver_next(false);
-}
-
 static struct sa *sa_of(int side, const struct wire_header *h, bool initiators)
 {
     return map_get(&pair.side[side].engine->sas, initiators ? h->spi_i : h->spi_r);
@@ -281,7 +269,8 @@ static void step(struct reader *r)
         change_next(r);
         break;
     case FLIP:
-        flip_next(r);
+        pair_flip(&pair, r);
+        deliver_next(false);
         break;
     case WAIT:
         let_time_go_by(r);

@@ -60,18 +60,6 @@ static void deliver(bool keep)
         pair_feed(&pair, 0, &d.path, d.octets);
 }
 
-static void bend(struct reader *r)
-{
-    uint16_t at = reader_u16(r);
-    uint8_t mask = reader_u8(r);
-    if (pair.taken == pair.queued)
-        return;
-    struct bytes octets = pair.queue[pair.taken].octets;
-    if (octets.len > 0)
-        ((uint8_t *)(uintptr_t)octets.at)[at % octets.len] ^= mask;
-    deliver(false);
-}
-
 /* ---- strangers */
 
 static struct ike_path path_of(const struct sa *sa, bool natt)
@@ -175,7 +163,8 @@ static void step(struct reader *r)
         deliver(true);
         break;
     case BEND:
-        bend(r);
+        pair_flip(&pair, r);
+        deliver(false);
         break;
     case STRANGER:
         stranger(r);

@@ -18,16 +18,7 @@ BOUND=3000 # ms
 host client
 host router
 host server
-wire client eth0 router lan
-wire router wan server eth0
-addr client eth0 192.168.7.2/24 2001:db8:7::2/64
-addr router lan 192.168.7.1/24 2001:db8:7::1/64
-addr router wan 198.51.100.2/24 2001:db8:5::2/64
-addr server eth0 198.51.100.1/24 2001:db8:5::1/64
-addr server lo 10.20.0.1/32
-route client default via 192.168.7.1
-route client default via 2001:db8:7::1
-forward router
+road client router server
 masquerade router wan
 
 # setup OUTSIDE [KEY=VALUE...]

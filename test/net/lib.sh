@@ -17,6 +17,7 @@
 #   lab_enter "$@"                   then lab_summary at the end
 #   host NAME [ROOTDIR]              wire HOST IF HOST IF        addr HOST IF ADDR/LEN...
 #   route HOST DEST via GW           forward HOST                masquerade HOST OUTIF
+#   road CLIENT ROUTER SERVER
 #   on HOST COMMAND...  at HOST ...  spawn HOST LABEL COMMAND... stop LABEL   spawned LABEL
 #   lose HOST PERCENT [MATCH]        lose_none HOST
 #   sniff HOST IF LABEL [FILTER]     sniff_stop LABEL            sniff_count LABEL FILTER
@@ -288,6 +289,26 @@ forward()
 {
     on "$1" sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward
         echo 1 >/proc/sys/net/ipv6/conf/all/forwarding'
+}
+
+# road CLIENT ROUTER SERVER: the three hosts, joined; both families everywhere. The server has networks
+# behind it, and knows the way back for IPv6.
+#
+#   CLIENT eth0 192.168.7.2 -- .1 lan ROUTER wan 198.51.100.2 -- .1 eth0 SERVER lo 10.20.0.1
+#          2001:db8:7::2 -- ::1       2001:db8:5::2 -- ::1            fd20::1
+road()
+{
+    wire "$1" eth0 "$2" lan
+    wire "$2" wan "$3" eth0
+    addr "$1" eth0 192.168.7.2/24 2001:db8:7::2/64
+    addr "$2" lan 192.168.7.1/24 2001:db8:7::1/64
+    addr "$2" wan 198.51.100.2/24 2001:db8:5::2/64
+    addr "$3" eth0 198.51.100.1/24 2001:db8:5::1/64
+    addr "$3" lo 10.20.0.1/32 fd20::1/128
+    route "$1" default via 192.168.7.1
+    route "$1" default via 2001:db8:7::1
+    route "$3" 2001:db8:7::/64 via 2001:db8:5::2
+    forward "$2"
 }
 
 # masquerade HOST OUTIF: what leaves by OUTIF takes that interface's address, as a home router does.

@@ -28,18 +28,8 @@ network()
     if [ "$1" = client ]; then sswan_host $client six; else host $client; fi
     if [ "$1" = gateway ]; then sswan_host $server six; else host $server; fi
     host $router
-    wire $client eth0 $router lan
-    wire $router wan $server eth0
-    addr $client eth0 192.168.7.2/24 2001:db8:7::2/64
-    addr $router lan 192.168.7.1/24 2001:db8:7::1/64
-    addr $router wan 198.51.100.2/24 2001:db8:5::2/64
-    addr $server eth0 198.51.100.1/24 2001:db8:5::1/64
-    addr $server lo 10.20.0.1/32 fd20::1/128
-    route $client default via 192.168.7.1
-    route $client default via 2001:db8:7::1
+    road $client $router $server
     route $server 192.168.0.0/16 via 198.51.100.2
-    route $server 2001:db8:7::/64 via 2001:db8:5::2
-    forward $router
 }
 
 # configure WITH OUTSIDE INSIDE SEND: INSIDE is the kinds of inner addresses, as `request` has them

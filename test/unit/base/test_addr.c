@@ -220,6 +220,15 @@ static void identities_have_the_type_they_look_like(void **state)
     struct identity a, b;
     assert_true(identity_parse("VPN.example.com", &a) && identity_parse("vpn.EXAMPLE.com", &b));
     assert_true(identity_equal(&a, &b));
+    uint8_t flat[2][1 + IDENTITY_MAX];
+    assert_int_equal(identity_flat(&a, flat[0]), 16);
+    assert_int_equal(identity_flat(&b, flat[1]), 16);
+    assert_memory_equal(flat[0], flat[1], 16);
+    assert_memory_equal(flat[0] + 1, "vpn.example.com", 15);
+    assert_true(identity_parse("keyid:A", &a) && identity_parse("keyid:a", &b));
+    assert_false(identity_equal(&a, &b));
+    identity_flat(&a, flat[0]), identity_flat(&b, flat[1]);
+    assert_memory_not_equal(flat[0], flat[1], 2);
 }
 
 static void peer_bytes_print_escaped(void **state)

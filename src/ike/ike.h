@@ -14,8 +14,9 @@
  *
  * A *tunnel* is what a user means by a connection: it keeps its id over IKE SA rekeys. An IKE SA
  * belongs to one tunnel; child SAs too. A tunnel whose last child is gone for good ends. A client
- * also keeps it when it authenticates anew; to its gateway that is a second tunnel of the same
- * peer, from the same address and port, to which the leases of the first one pass.
+ * also keeps it when it authenticates anew, be it because nobody answered any more; to its gateway
+ * that is a second tunnel of the same peer, from the same address and port, to which the leases of
+ * the first one pass.
  *
  * The way of a datagram: header, SPI map, `window` (message IDs, stored replies), `sk` (verify,
  * decrypt), `walk`, the row of `rules` for exchange, role and state, then the handler. Handlers

@@ -246,6 +246,7 @@ static void response(struct ike_engine *e, struct sa *sa, struct input *in, cons
         return;
     int result = read_inside(e, in, rule);
     e->done = window_close(e, sa);
+    reauth_answered(e, sa);
     if (result != 0)
         broken_answer(e, sa, result);
     else if (ended_by_peer(e, sa, in))

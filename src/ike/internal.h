@@ -332,6 +332,7 @@ struct tunnel {
     bool mobike;       /* both sides can (RFC 4555 3.1) */
     bool refused;      /* told already that it came to nothing, or not to be told of */
     bool renewing;     /* another one is being made to take its place; at a gateway: stands */
+    bool spare;        /* it is made because the one that it renews is not answered */
     uint64_t renews;   /* the tunnel whose place this one takes: ours to finish, or the peer's */
     time_us reauth_at; /* initiator: when to authenticate anew */
     uint64_t former;   /* SPI of the IKE SA before the present one */

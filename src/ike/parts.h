@@ -459,6 +459,11 @@ void reauth_heed(struct ike_engine *e, struct tunnel *t, const struct wire_chain
 /* The peer will not rekey: as soon as may be. */
 void reauth_instead(struct ike_engine *e, struct tunnel *t);
 void reauth_due(struct ike_engine *e, struct tunnel *t);
+/* The request that is out goes unanswered: another IKE SA is tried; and it was answered. */
+void reauth_doubt(struct ike_engine *e, const struct sa *sa);
+void reauth_answered(struct ike_engine *e, const struct sa *sa);
+/* The tunnel ends, so that there is nothing to renew. */
+void reauth_forsake(struct ike_engine *e, const struct tunnel *t);
 /* At a gateway: `next` stands beside the tunnel whose place it takes; the client will close that.
  */
 void reauth_stands(struct ike_engine *e, const struct tunnel *next);

@@ -6,9 +6,15 @@
  * its own is set up beside the old one, under a tunnel that nobody is told of; when it stands, the
  * old tunnel moves to it and the old IKE SA is deleted. So the tunnel keeps its id, its addresses
  * and its routes, and traffic finds a child at every moment. Without success the old IKE SA simply
- * goes on, as long as it may. */
+ * goes on, as long as it may.
+ *
+ * The same is done when the gateway does not answer: one that came back without its state, and
+ * without a token to prove it (crash.c), is so reached within seconds, and one that only was slow
+ * keeps the IKE SA that it has. The new one says no INITIAL_CONTACT, as it is not known yet which
+ * of the two will stand. */
 
-#define AGAIN (30 * TIME_SECOND) /* after an attempt that came to nothing */
+#define AGAIN       (30 * TIME_SECOND) /* after an attempt that came to nothing */
+#define DOUBT_AFTER (10 * TIME_SECOND) /* without an answer */
 
 static void plan(struct ike_engine *e, struct tunnel *t, time_us at)
 {
@@ -42,6 +48,17 @@ void reauth_instead(struct ike_engine *e, struct tunnel *t)
 {
     if (t->initiator)
         plan(e, t, e->now);
+}
+
+/* A client has few tunnels. */
+static struct tunnel *next_of(const struct ike_engine *e, const struct tunnel *t)
+{
+    size_t cursor = 0;
+    struct tunnel *at;
+    while ((at = map_next(&e->tunnels, &cursor)))
+        if (at->initiator && at->renews == t->id)
+            return at;
+    return NULL;
 }
 
 static int start(struct ike_engine *e, const struct tunnel *t)
@@ -79,6 +96,37 @@ void reauth_due(struct ike_engine *e, struct tunnel *t)
         log_warn("ike: no new IKE SA to authenticate anew: %s", err_sentence(err));
 }
 
+void reauth_doubt(struct ike_engine *e, const struct sa *sa)
+{
+    struct tunnel *t = sa->tunnel;
+    if (!t || t->sa != sa || !t->initiator || !t->established || t->renewing ||
+        sa->state != IKE_STATE_ESTABLISHED || (t->roam && t->roam->offline) ||
+        e->now - sa->out.first_sent < DOUBT_AFTER || e->now - sa->last_heard < DOUBT_AFTER)
+        return;
+    t->renewing = start(e, t) == 0;
+    if (!t->renewing)
+        return;
+    next_of(e, t)->spare = true;
+    log_info("ike: no answer for 10 s: a second IKE SA is tried beside the first");
+}
+
+void reauth_answered(struct ike_engine *e, const struct sa *sa)
+{
+    struct tunnel *t = sa->tunnel, *next;
+    if (!t || t->sa != sa || !t->initiator || !t->renewing)
+        return;
+    next = next_of(e, t);
+    if (next && next->spare && next->sa && next->sa->state == IKE_STATE_INIT_SENT)
+        tunnel_close(e, next, ERR_DELETED, 0, "the present IKE SA is answered again");
+}
+
+void reauth_forsake(struct ike_engine *e, const struct tunnel *t)
+{
+    struct tunnel *next = t->initiator && t->renewing ? next_of(e, t) : NULL;
+    if (next)
+        tunnel_close(e, next, ERR_DELETED, 0, "the tunnel whose place it was to take has ended");
+}
+
 void reauth_stands(struct ike_engine *e, const struct tunnel *next)
 {
     struct tunnel *t = next->renews ? map_get(&e->tunnels, next->renews) : NULL;
@@ -92,7 +140,7 @@ void reauth_failed(struct ike_engine *e, const struct tunnel *next, const char *
     if (!t)
         return;
     t->renewing = false;
-    if (next->initiator && peer_is_logged(e))
+    if (next->initiator && !next->spare && peer_is_logged(e))
         log_warn("ike: authenticating anew failed, the present IKE SA goes on: %s", why ? why : "");
 }
 
@@ -129,6 +177,8 @@ int reauth_take_over(struct ike_engine *e, struct sa *sa, struct sa **old)
     next->dns = NULL;
     sa->tunnel = t;
     t->sa = sa;
+    if (t->roam)
+        t->roam->searching = t->roam->unsure = false; /* a path has been found */
     t->rekeys_ike++;
     queue_event(e, IKE_EVENT_REKEYED_IKE, t, &sa->path, 0, "authenticated anew");
     tunnel_forget(e, next);

@@ -291,13 +291,14 @@ int roam_addresses(struct ike_engine *e, const struct ike_addresses *now)
             tunnel_addresses(e, t, changed);
         return 0;
     }
-    /* A client's may end by this, so they are found first. */
-    struct tunnel *own[TUNNELS_OF_CLIENT];
+    /* A client's may end by this, and one with another, so they are found first. */
+    uint64_t own[TUNNELS_OF_CLIENT];
     size_t count = 0;
     while (count < TUNNELS_OF_CLIENT && (t = map_next(&e->tunnels, &cursor)))
-        own[count++] = t;
+        own[count++] = t->id;
     for (size_t i = 0; i < count; i++)
-        tunnel_addresses(e, own[i], changed);
+        if ((t = map_get(&e->tunnels, own[i])))
+            tunnel_addresses(e, t, changed);
     return 0;
 }
 

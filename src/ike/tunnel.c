@@ -168,6 +168,7 @@ void tunnel_end(struct ike_engine *e, struct tunnel *t, uint32_t event, int err,
         sa->tunnel = NULL;
         sa->close_now = false; /* it was about this tunnel */
     }
+    reauth_forsake(e, t);
     tunnel_forget(e, t);
 }
 

@@ -195,6 +195,7 @@ static void repeat(struct ike_engine *e, struct sa *sa)
                     explain(e, "no answer yet, asking again (try %u)", sa->out.tries + 1u));
     time_us again = e->now + pause_of(e, sa), end = roam_end(e, sa, out_end(sa));
     sa_arm(e, &sa->timer_out, again < end ? again : end);
+    reauth_doubt(e, sa);
 }
 
 /* Something makes it likely that there would be an answer now. */

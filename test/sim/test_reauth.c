@@ -376,14 +376,157 @@ static void test_full_house(void **state)
     end(&p);
 }
 
+/* ---- a gateway that does not answer */
+
+static bool gateway_mute, client_mute;
+static enum sim_fate mute(struct sim *sim, struct sim_datagram *d)
+{
+    bool from_gateway = d->sender == sim->hosts[1];
+    return (from_gateway ? gateway_mute : client_mute) ? SIM_DROP : SIM_PASS;
+}
+
+static struct pair begin_mute(bool gateway, bool client)
+{
+    struct pair p = begin(0);
+    sim_run(p.sim, 15 * TIME_SECOND);
+    p.sim->filter = mute;
+    p.sim->traffic = 0; /* it would show that somebody is there */
+    p.sim->packets_may_be_lost = true;
+    gateway_mute = gateway;
+    client_mute = client;
+    if (gateway || client)
+        assert_int_equal(sim_command(p.client, IKE_CHECK, 0), 0);
+    return p;
+}
+
+static bool is_back(struct sim *sim)
+{
+    const struct tunnel *near = tunnel_of(sim->hosts[0]);
+    const struct tunnel *far = sim->hosts[1]->engine ? tunnel_of(sim->hosts[1]) : NULL;
+    return near && far && near->sa->spi_peer == far->sa->spi_own;
+}
+
+static size_t sas_of(const struct sim_host *host)
+{
+    struct sim_view view;
+    sim_view(host, &view);
+    return view.count;
+}
+
+/* It is killed and comes back without its state: the same tunnel, with the same address, is there
+ * again after 10 s without an answer. */
+static void test_gateway_without_memory(void **state)
+{
+    (void)state;
+    struct pair p = begin_mute(false, false);
+    uint64_t tunnel = tunnel_of(p.client)->id;
+    struct ip ip4 = tunnel_of(p.client)->ip4;
+    sim_run(p.sim, 5 * TIME_SECOND);
+    sim_stop(p.gateway);
+    sim_run(p.sim, 2 * TIME_SECOND);
+    sim_start(p.gateway);
+    assert_int_equal(sim_command(p.client, IKE_CHECK, 0), 0);
+    sim_run(p.sim, 9 * TIME_SECOND);
+    assert_false(is_back(p.sim));
+    assert_true(sim_until(p.sim, is_back, 6 * TIME_SECOND));
+    assert_int_equal(sas_of(p.gateway), 1);
+    check_unbroken(&p, tunnel, &ip4);
+    sim_run(p.sim, 100 * TIME_SECOND); /* the old one goes */
+    sim_check_pair(p.sim, p.client, p.gateway);
+    check_unbroken(&p, tunnel, &ip4);
+    end(&p);
+}
+
+/* For a while nothing goes through, in one direction or in both. One IKE SA remains at each end,
+ * whichever it is, and the tunnel was never down. */
+static void silence(bool gateway, bool client, unsigned seconds)
+{
+    struct pair p = begin_mute(gateway, client);
+    uint64_t tunnel = tunnel_of(p.client)->id;
+    struct ip ip4 = tunnel_of(p.client)->ip4;
+    sim_run(p.sim, seconds * TIME_SECOND);
+    gateway_mute = client_mute = false;
+    assert_true(sim_until(p.sim, is_back, 12 * TIME_SECOND));
+    sim_run(p.sim, 100 * TIME_SECOND);
+    sim_check_pair(p.sim, p.client, p.gateway);
+    assert_int_equal(sas_of(p.client), 1);
+    assert_int_equal(sas_of(p.gateway), 1);
+    p.client->packets_lost = p.gateway->packets_lost = 0;
+    check_unbroken(&p, tunnel, &ip4);
+    assert_int_equal(lease_count(p.gateway->book), 2);
+    end(&p);
+}
+
+static void test_silence(void **state)
+{
+    (void)state;
+    for (unsigned seconds = 12; seconds < 50; seconds++) {
+        silence(true, true, seconds);
+        silence(false, true, seconds);
+        silence(true, false, seconds);
+    }
+}
+
+static enum sim_fate no_init(struct sim *sim, struct sim_datagram *d)
+{
+    (void)sim;
+    return d->len > 28 && d->octets[18] == EXCHANGE_IKE_SA_INIT ? SIM_DROP : SIM_PASS;
+}
+
+/* Who answers after all is asked nothing more. */
+static void test_answered_in_time(void **state)
+{
+    (void)state;
+    struct pair p = begin_mute(true, true);
+    sim_run(p.sim, 15 * TIME_SECOND);
+    assert_int_equal(sas_of(p.client), 2);
+    p.sim->filter = no_init;
+    sim_run(p.sim, 12 * TIME_SECOND);
+    assert_int_equal(sas_of(p.client), 1);
+    sim_log_clear(p.sim);
+    sim_run(p.sim, 60 * TIME_SECOND);
+    assert_int_equal(pair_sent(&p, EXCHANGE_IKE_SA_INIT, false), 0);
+    assert_int_equal(sim_events(p.client, IKE_EVENT_REKEYED_IKE), 0);
+    sim_check_pair(p.sim, p.client, p.gateway);
+    end(&p);
+}
+
+/* It never comes back: the tunnel ends when it would have ended anyway, and its twin with it. */
+static void test_gateway_gone(void **state)
+{
+    (void)state;
+    struct pair p = begin_mute(true, true);
+    struct ike_usage usage;
+    sim_run(p.sim, 20 * TIME_SECOND);
+    assert_null(sim_event(p.client, IKE_EVENT_DOWN));
+    ike_usage(p.client->engine, &usage);
+    assert_int_equal(usage.sas, 2);
+    sim_run(p.sim, 45 * TIME_SECOND);
+    assert_int_equal(sim_events(p.client, IKE_EVENT_DOWN), 1);
+    assert_null(sim_event(p.client, IKE_EVENT_FAILED));
+    ike_usage(p.client->engine, &usage);
+    assert_int_equal(usage.sas + usage.children + usage.timers, 0);
+    gateway_mute = client_mute = false;
+    end(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reauth),        cmocka_unit_test(test_reauth_loses_nothing),
-        cmocka_unit_test(test_auth_lifetime), cmocka_unit_test(test_auth_lifetime_at_first),
-        cmocka_unit_test(test_refused),       cmocka_unit_test(test_half_lost),
-        cmocka_unit_test(test_twin),          cmocka_unit_test(test_meets_others),
-        cmocka_unit_test(test_full_house),    cmocka_unit_test(test_instead_of_rekey),
+        cmocka_unit_test(test_reauth),
+        cmocka_unit_test(test_reauth_loses_nothing),
+        cmocka_unit_test(test_auth_lifetime),
+        cmocka_unit_test(test_auth_lifetime_at_first),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_half_lost),
+        cmocka_unit_test(test_twin),
+        cmocka_unit_test(test_meets_others),
+        cmocka_unit_test(test_full_house),
+        cmocka_unit_test(test_instead_of_rekey),
+        cmocka_unit_test(test_gateway_without_memory),
+        cmocka_unit_test(test_silence),
+        cmocka_unit_test(test_answered_in_time),
+        cmocka_unit_test(test_gateway_gone),
     };
     return cmocka_run_group_tests(tests, pair_group_start, pair_group_end);
 }

@@ -23,7 +23,8 @@ static const struct ip *source_of(const struct refusal *r)
 static bool same_story(const struct refusal *r, const struct ipc_event *event)
 {
     return r->count > 0 && ip_equal(source_of(r), &event->what.path.remote.ip) &&
-           r->event.what.err == event->what.err && strcmp(r->event.who, event->who) == 0;
+           r->event.what.err == event->what.err && strcmp(r->event.who, event->who) == 0 &&
+           strcmp(r->event.what.text, event->what.text) == 0;
 }
 
 /* Where a new one goes: a free place, the source's own oldest when it has enough, the oldest of

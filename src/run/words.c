@@ -34,11 +34,14 @@ static const char *sentence(const struct ike_event *event)
     return event->text[0] ? event->text : err_sentence(event->err);
 }
 
-static void log_established(const struct ike_event *event, const char *who, const char *where)
+/* A gateway knows only that it has let its peer in: whether that one believes who we are is seen
+ * when it does not. */
+static void log_established(const struct ike_event *event, bool gateway, const char *who,
+                            const char *where)
 {
-    log_info("%s at %s is connected, after %u.%u ms and %u messages (tunnel %llu)", who, where,
-             event->elapsed_us / 1000, event->elapsed_us / 100 % 10, event->messages,
-             (unsigned long long)event->tunnel);
+    log_info("%s at %s is %s, after %u.%u ms and %u messages (tunnel %llu)", who, where,
+             gateway ? "let in" : "connected", event->elapsed_us / 1000,
+             event->elapsed_us / 100 % 10, event->messages, (unsigned long long)event->tunnel);
 }
 
 static bool begins_with(const char *text, const char *head)
@@ -90,7 +93,7 @@ void words_log(struct monitor *m, const struct ipc_event *said)
     const char *who = said->who[0] ? said->who : m->conf->gateway ? "a peer" : m->conf->remote_host;
     switch ((enum ike_event_kind)event->kind) {
     case IKE_EVENT_ESTABLISHED:
-        log_established(event, who, where);
+        log_established(event, m->conf->gateway, who, where);
         break;
     case IKE_EVENT_FAILED:
         log_failed(event, who, where);

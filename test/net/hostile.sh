@@ -145,6 +145,7 @@ fi
 . "$(dirname "$0")/lib.sh"
 . "$LAB_LIB/roots.sh"
 [ $$ = 1 ] || root_need impair || exit 1
+[ $$ = 1 ] || [ -z "${SHRIKE_IN_VM:-}" ] || modprobe -aq esp4 xfrm_user tun veth bridge nf_tables
 export LAB_PATIENCE=60
 lab_enter "$@"
 . "$LAB_LIB/libre.sh"
@@ -180,7 +181,6 @@ addr client lo 10.30.0.1/32
 route bad default via 192.0.2.1
 IKE=aes256gcm16-prfsha256-x25519
 ESP=aes256gcm16-x25519
-[ -n "${SHRIKE_IN_VM:-}" ] && modprobe -aq esp4 xfrm_user tun veth bridge nf_tables
 modprobe -qn esp4 2>/dev/null && modprobe -q esp4 2>/dev/null || libre_without_esp bad 192.0.2.2 || exit 1
 
 hostile_gateway()

@@ -167,6 +167,37 @@ static bool is_fatal(const struct sa *sa, uint16_t notify)
                                notify == NOTIFY_UNSUPPORTED_CRITICAL_PAYLOAD));
 }
 
+/* All Deletes are read before any is heeded: 0, NOTIFY_INVALID_SYNTAX, or LATER. */
+static int look_at_deletes(struct ike_engine *e, const struct sa *sa,
+                           const struct wire_chain *chain)
+{
+    bool of_ike = false, later = false;
+    for (size_t i = 0; i < chain->count; i++) {
+        struct wire_delete d;
+        if (chain->at[i].type != PAYLOAD_DELETE)
+            continue;
+        if (wire_delete_read(chain->at[i].body, &d) < 0)
+            return NOTIFY_INVALID_SYNTAX;
+        of_ike |= d.protocol == PROTOCOL_IKE;
+        later |= d.protocol == child_protocol(e) && names_child_under_way(sa, &d);
+    }
+    return later && !of_ike ? LATER : 0;
+}
+
+static void heed_deletes(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain,
+                         uint32_t *gone, size_t *count)
+{
+    for (size_t i = 0; i < chain->count; i++) {
+        struct wire_delete d;
+        if (chain->at[i].type != PAYLOAD_DELETE || wire_delete_read(chain->at[i].body, &d) < 0)
+            continue;
+        if (d.protocol == PROTOCOL_IKE)
+            ike_deleted(e, sa);
+        else if (d.protocol == child_protocol(e))
+            delete_children(e, sa, &d, gone, count);
+    }
+}
+
 int info_request(struct ike_engine *e, struct sa *sa, const struct input *in)
 {
     uint32_t gone[CHILDREN_LIMIT];
@@ -177,19 +208,10 @@ int info_request(struct ike_engine *e, struct sa *sa, const struct input *in)
     if (sa->state == IKE_STATE_ESTABLISHED && !sa->tunnel &&
         (deletes_children(in->inner) || is_for_tunnel(in->inner)))
         return LATER;
-    for (size_t i = 0; i < in->inner->count; i++) {
-        struct wire_delete d;
-        if (in->inner->at[i].type != PAYLOAD_DELETE)
-            continue;
-        if (wire_delete_read(in->inner->at[i].body, &d) < 0)
-            return NOTIFY_INVALID_SYNTAX;
-        if (d.protocol == child_protocol(e) && count == 0 && names_child_under_way(sa, &d))
-            return LATER;
-        if (d.protocol == PROTOCOL_IKE)
-            ike_deleted(e, sa);
-        else if (d.protocol == child_protocol(e))
-            delete_children(e, sa, &d, gone, &count);
-    }
+    int result = look_at_deletes(e, sa, in->inner);
+    if (result != 0)
+        return result;
+    heed_deletes(e, sa, in->inner, gone, &count);
     stray_heard(e, sa, in->inner);
     if (!sa->peer_deleted && wire_notify_error(in->inner, &n) && is_fatal(sa, n.type))
         ike_refused(e, sa, n.type);

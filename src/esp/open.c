@@ -179,7 +179,8 @@ static void wait_for_sa(struct esp_in *in, const uint8_t *packet, uint32_t len,
 }
 
 /* Puts one ESP packet into the batch, unless it can be refused already. */
-static void take(struct esp_in *in, uint8_t *packet, uint32_t len, const struct esp_datagrams *from)
+ALWAYS_INLINE void take(struct esp_in *in, uint8_t *packet, uint32_t len,
+                        const struct esp_datagrams *from)
 {
     uint32_t head[2];
     if (len < ESP_HEADER) {
@@ -420,6 +421,21 @@ static void begin(struct esp_in *in, time_us now)
     in->fit_sa = NULL;
 }
 
+/* Of many datagrams, or of one that was kept. */
+static void take_all(struct esp_in *in, const struct esp_datagrams *datagrams, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct esp_datagrams *d = &datagrams[i];
+        uint32_t stride = d->stride == 0 ? d->len : d->stride;
+        if (d->ah) {
+            take_ah(in, d);
+            continue;
+        }
+        for (uint32_t at = 0; at < d->len; at += stride)
+            take(in, d->data + at, d->len - at < stride ? d->len - at : stride, d);
+    }
+}
+
 /* The datagrams are not looked at after this. */
 static void finish(struct esp_in *in)
 {
@@ -435,7 +451,7 @@ static void take_early(struct esp_in *in, time_us now)
     begin(in, now);
     while ((d = early_next(in->early, in->plane, &cursor))) {
         note(&in->counters->in_early, 1);
-        take(in, d->data, d->len, d);
+        take_all(in, d, 1);
     }
     finish(in);
     early_done(in->early, now);
@@ -456,15 +472,6 @@ void esp_in_receive(struct esp_in *in, struct esp_datagrams *datagrams, size_t c
     if (early_any(in->early) && early_news(in->early, in->plane))
         take_early(in, now);
     begin(in, now);
-    for (size_t i = 0; i < count; i++) {
-        const struct esp_datagrams *d = &datagrams[i];
-        uint32_t stride = d->stride == 0 ? d->len : d->stride;
-        if (d->ah) {
-            take_ah(in, d);
-            continue;
-        }
-        for (uint32_t at = 0; at < d->len; at += stride)
-            take(in, d->data + at, d->len - at < stride ? d->len - at : stride, d);
-    }
+    take_all(in, datagrams, count);
     finish(in);
 }

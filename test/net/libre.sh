@@ -80,6 +80,7 @@ libre_proposal()
 #   pool: first-last                     auth: secret, rsa-sha2, rsa-sha1, ecdsa [secret]
 #   more: further lines of the conn      setup: of "config setup"
 #   second: local,remote: networks of a conn "two" beside it
+#   rightca: who must have issued the other certificate, empty: any of ours [%same: who issued mine]
 libre_conf()
 {
     local name=$1 pair
@@ -109,7 +110,7 @@ libre_conf()
         elif [ -n "${c[vips]:-}" ]; then
             printf '    %s\n' leftmodecfgclient=yes rightmodecfgserver=yes
         fi
-        [ -z "${c[cert]:-}" ] || libre_line rightca %same
+        [ -z "${c[cert]:-}" ] || libre_line rightca "${c[rightca]-%same}"
         libre_line authby "${c[auth]}"
         libre_line ike "$ike"
         libre_line esp "$esp"
@@ -210,9 +211,7 @@ libre_down()
 
 libre_rekey()
 {
-    local what=ipsec
-    [ "$2" = ike ] && what=ike
-    on "$1" timeout 20 ipsec whack --rekey-$what --name peer >>"$(logfile "$1-rekey")" 2>&1
+    on "$1" timeout $((LAB_PATIENCE > 20 ? 60 : 20)) ipsec whack "--rekey-$2" --name peer >>"$(logfile "$1-rekey")" 2>&1
 }
 
 libre_count()

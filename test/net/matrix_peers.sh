@@ -60,6 +60,7 @@ configure_libre()
     rsa2048 | rsaold) words+=(auth=rsa-sha1 cert=cert) ;;
     *) words+=(auth=ecdsa cert=cert) ;;
     esac
+    [ "${k[cert]:-}" != chain ] || words+=(rightca=)
     if [ $them = client ]; then
         if [ "${k[out]}" = 4 ]; then words+=(local=192.168.7.2); else words+=(local=2001:db8:7::2); fi
         words+=(remote="$(outside)")

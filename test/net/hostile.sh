@@ -108,10 +108,10 @@ hostile_table()
     echo '# Shrike against a hostile peer'
     echo
     echo "libreswan 4.10 with its impair switches, one at a time; written by \`test/net/hostile.sh\`, which says what the words"
-    echo "stand for and why a row must end as it does. All the while a healthy tunnel beside it carried pings: $1."
+    echo "stand for. Sections are those of RFC 7296. All the while a healthy tunnel beside it carried pings: $1."
     echo
-    echo '| Shrike as | impairment | then | must be | is | how Shrike tells |'
-    echo '| --- | --- | --- | --- | --- | --- |'
+    echo '| Shrike as | impairment | then | must be | is | how Shrike tells | why |'
+    echo '| --- | --- | --- | --- | --- | --- | --- |'
     sed 's/|/ | /g; s/^/| /; s/$/ |/' "$2"/responder "$2"/initiator
 }
 
@@ -381,7 +381,7 @@ after_up()
     fi
 }
 
-# row IMPAIRMENT WANT AFTER
+# row IMPAIRMENT WANT AFTER WHY
 hostile_row()
 {
     local label="$role, $1" want=$2 after=$3 before patience=6
@@ -405,7 +405,7 @@ hostile_row()
     else
         pass "$label: $have${words:+ ($words)}"
     fi
-    [ -z "${HOSTILE_OUT:-}" ] || echo "$role|$1|$after|$want|$have|${words//|/ }" >>"$HOSTILE_OUT"
+    [ -z "${HOSTILE_OUT:-}" ] || echo "$role|$1|$after|$want|$have|${words//|/ }|${4:-}" >>"$HOSTILE_OUT"
     [ "$have" = "$want" ] || end_attempt
 }
 
@@ -436,13 +436,13 @@ hostile_role()
 {
     hostile_start || return
     expect "$role: libreswan starts" hostile_libreswan || return
-    local name r i after want
-    while IFS='|' read -r name r i after _; do
+    local name r i after reason want
+    while IFS='|' read -r name r i after reason; do
         name=$(trim "$name") want=$(trim "$r")
         # shellcheck disable=SC2254 # the pattern is one
         case $name in '') continue ;; $only) ;; *) continue ;; esac
         [ "$role" != initiator ] || want=$(trim "$i")
-        [ "$want" = - ] || hostile_row "$name" "$want" "$(trim "$after")" </dev/null
+        [ "$want" = - ] || hostile_row "$name" "$want" "$(trim "$after")" "$(trim "$reason")" </dev/null
     done <<<"$hostile_rows"
     hostile_row none up '' </dev/null
     if lost_nothing; then

@@ -81,6 +81,11 @@ static void same_story_stands_once(void **state)
     assert_string_equal(field(0, "fix"), "what next");
     add("bob@example.com", "192.0.2.14", ERR_TS, 1003); /* another story */
     assert_int_equal(count(NULL), 3);
+    struct ipc_event other = refused("bob@example.com", "192.0.2.14", ERR_TS);
+    snprintf(other.what.text, sizeof(other.what.text), "the same error for another cause");
+    refusals_add(&list, &other, 1004);
+    assert_int_equal(count(NULL), 4);
+    assert_string_equal(field(0, "cause"), "the same error for another cause");
 }
 
 static void found_by_any_name(void **state)

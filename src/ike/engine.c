@@ -183,6 +183,8 @@ static void duty(struct ike_engine *e, struct sa *sa)
     }
     if (sa->tunnel && sa->tunnel->sa == sa && e->now >= sa->tunnel->wish_at)
         wish_missing(e, sa);
+    if (sa->tunnel && sa->tunnel->sa == sa && e->now >= sa->tunnel->wake_at)
+        keepalive_wake(e, sa);
     if (sa->tunnel && sa->tunnel->sa == sa && e->now >= sa->tunnel->reauth_at)
         reauth_due(e, sa->tunnel);
     if (e->now >= liveness_at(e, sa))

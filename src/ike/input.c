@@ -111,6 +111,7 @@ static bool open_sealed(struct ike_engine *e, struct sa *sa, struct input *in)
         e->counters.drop_integrity++;
         return false;
     }
+    keepalive_called(e, sa, in);
     sa->last_heard = e->now;
     sa->messages++;
     path_heard(e, sa, in);

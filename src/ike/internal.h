@@ -321,8 +321,11 @@ struct roam {
 
     /* keepalive.c */
     uint16_t proven, refuted; /* seconds the mapping outlives for certain, and does not; 0 = ? */
-    uint64_t baseline_spi;    /* of the IKE SA that `baseline` is about; 0 = there is none */
-    uint8_t baseline[20];     /* how the peer sees us: NAT_DETECTION_DESTINATION_IP */
+    uint16_t wish, awaited;   /* seconds: the call to be asked for, and that was asked for */
+    bool deaf;                /* the gateway does not know such calls */
+    time_us awaited_since, proven_at;
+    uint64_t baseline_spi; /* of the IKE SA that `baseline` is about; 0 = there is none */
+    uint8_t baseline[20];  /* how the peer sees us: NAT_DETECTION_DESTINATION_IP */
 };
 
 struct tunnel {
@@ -348,6 +351,7 @@ struct tunnel {
     uint64_t identity_key;
     time_us created, established_at;
     time_us wish_at; /* initiator: when to ask again for children that are missing */
+    time_us wake_at; /* responder: when the peer wants to be called (keepalive.c) */
     uint32_t rekeys_ike, rekeys_child, retransmissions;
 };
 

@@ -136,6 +136,8 @@ void mobike_put_request(struct ike_engine *e, struct sa *sa, const struct task *
     bool asks = task->kind == TASK_LIVENESS && sa->tunnel->initiator; /* how the peer sees us */
     if (task->kind == TASK_UPDATE || asks)
         path_put_detection(e, b, spi_i, spi_r, &sa->path);
+    if (task->kind == TASK_LIVENESS)
+        keepalive_put_request(e, sa, b);
     if (task->kind == TASK_UPDATE || task->kind == TASK_ADDRESSES)
         put_addresses(e, sa, b);
     if (task->kind == TASK_ROUTABILITY && r)
@@ -396,6 +398,7 @@ void mobike_request(struct ike_engine *e, struct sa *sa, const struct input *in,
         wire_put_notify(b, refusal, (struct bytes){0});
     if (view.seen && !refusal)
         path_put_detection(e, b, in->header.spi_i, in->header.spi_r, &in->path);
+    keepalive_request(e, sa, in, b);
     if (wire_notify_find(in->inner, NOTIFY_COOKIE2, &n) && n.data.len >= COOKIE2_LEAST &&
         n.data.len <= COOKIE2_MOST)
         wire_put_notify(b, NOTIFY_COOKIE2, n.data);

@@ -331,6 +331,12 @@ void path_esp_heard(struct ike_engine *e, struct sa *sa, const struct endpoint *
 void keepalive_send(struct ike_engine *e, struct sa *sa);
 time_us keepalive_at(const struct ike_engine *e, const struct sa *sa);
 void keepalive_reset(struct roam *r); /* another path, another NAT */
+/* Asking to be called, being asked, and when it is time. */
+void keepalive_put_request(struct ike_engine *e, const struct sa *sa, struct wire_builder *b);
+void keepalive_request(struct ike_engine *e, struct sa *sa, const struct input *in,
+                       struct wire_builder *b);
+void keepalive_wake(struct ike_engine *e, struct sa *sa);
+void keepalive_called(struct ike_engine *e, struct sa *sa, const struct input *in);
 /* An answer (of e->done) told how the peer sees us. */
 void keepalive_learn(struct ike_engine *e, struct sa *sa, const struct input *in);
 

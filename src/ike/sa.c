@@ -241,7 +241,7 @@ void sa_plan_duty(struct ike_engine *e, struct sa *sa)
         at = sooner(at, roam_at(sa));
         at = sooner(at, task_held_until(e, sa));
         if (sa->tunnel && sa->tunnel->sa == sa)
-            at = sooner(at, sa->tunnel->wish_at);
+            at = sooner(at, sooner(sa->tunnel->wish_at, sa->tunnel->wake_at));
         at = sooner(at, sa->tunnel ? sa->tunnel->reauth_at : TIME_NEVER);
     }
     /* What is due and could not be done must not turn into a busy loop. */

@@ -13,7 +13,7 @@ struct tunnel *tunnel_create(struct ike_engine *e, bool initiator)
     t->id = e->next_tunnel++;
     t->initiator = initiator;
     t->created = e->now;
-    t->wish_at = TIME_NEVER;
+    t->wish_at = t->wake_at = TIME_NEVER;
     t->reauth_at = TIME_NEVER;
     if (map_put(&e->tunnels, t->id, t) < 0) {
         slab_give(&e->tunnel_slab, t);

@@ -9,8 +9,8 @@
 #          six0 2001:db8:6::2 -------------- IPv6 only -----------------------+            198.51.101.1 +
 #                                                            inside: 10.20.0.1 on lo
 #
-#   test/net/roam.sh [PART...]    parts: split full (in ./check, both short)
-#                                 sswan-gateway sswan-client (strongSwan 6.1, the root "six")
+#   test/net/roam.sh [PART...]    parts: short (all there is without words: in ./check), far: two more minutes;
+#                                 or one of sswan-gateway, sswan-client (strongSwan 6.1, the root "six")
 
 . "$(dirname "$0")/lib.sh"
 . "$LAB_LIB/shrike.sh"
@@ -140,7 +140,7 @@ home_lives()
 
 gateway_loses()
 {
-    at server ip link set "$1" down
+    at server ip link set gw0 down
 }
 
 gateway_gets()
@@ -154,7 +154,7 @@ gateway_gets()
 
 both_move()
 {
-    gateway_loses gw0
+    gateway_loses
     swaps "$1" "$2"
 }
 
@@ -187,8 +187,11 @@ place()
     if [ "$CLIENT" = shrike ]; then
         shrike_status client "s['tunnels'][0]['local'] + ' ' + s['tunnels'][0]['remote']"
     else
-        sswan_sas client | awk '/^  *local / {split($0, a, "@ "); sub(/\[.*/, "", a[2]); l = a[2]}
-            /^  *remote / {split($0, a, "@ "); sub(/\[.*/, "", a[2]); r = a[2]} END {print l, r}'
+        sswan_sas client | awk '/ @ / {
+                at = $0; sub(/.* @ /, "", at); sub(/\[.*/, "", at)
+                if ($1 == "local") own = at; else if ($1 == "remote") peer = at
+            }
+            END {print own, peer}'
     fi
 }
 
@@ -249,12 +252,21 @@ watch_begins()
     for dev in $UPLINKS; do sniff internet "${LINK[$dev]}" "$RUN-$dev" ''; done
 }
 
+# In the network of a host only: the root of another system need not have python.
+spawn_at()
+{
+    local host=$1 label=$2
+    shift 2
+    (exec nsenter -t "${HOST_PID[$host]}" --net -- "$@") >"$(logfile "$label")" 2>&1 </dev/null &
+    SPAWN_PID[$label]=$!
+}
+
 traffic_begins()
 {
-    spawn server "$RUN-serve" python3 "$LAB_LIB/flow.py" serve 10.20.0.1 7100 200
+    spawn_at server "$RUN-serve" python3 "$LAB_LIB/flow.py" serve 10.20.0.1 7100 200
     wait_for 5 grep -q listening "$(logfile "$RUN-serve")"
-    spawn client "$RUN-call" python3 "$LAB_LIB/flow.py" call 10.20.0.1 7100 200 "$LAB_DIR/flow.stop"
-    spawn client "$RUN-pings" ping -D -n -i 0.02 10.20.0.1
+    spawn_at client "$RUN-call" python3 "$LAB_LIB/flow.py" call 10.20.0.1 7100 200 "$LAB_DIR/flow.stop"
+    spawn_at client "$RUN-pings" ping -D -n -i 0.02 10.20.0.1
     sleep 0.6
     echo "$(($(now_us) / 1000)) $1" >>"$LAB_DIR/$RUN.phases"
     sleep 0.4
@@ -291,93 +303,161 @@ watch_ends()
     is "$RUN: nothing in the clear on any uplink" "$clear" 0
 }
 
-# ---- the walks
+# ---- the walks: each move begins where the last one ended
 
-# walk_short, walk_long: for a Shrike client; each move begins where the last one ended.
+W='wifi0 192.168.7' C='cell0 10.64.0.2' S='six0 2001:db8:6::2' L='cable0 203.0.113.34' # as move wants them
+G=198.51.100.1 G2=198.51.101.1 G6=2001:db8:5::1
+
+# shellcheck disable=SC2086
 walk_short()
 {
-    local W='wifi0 192.168.7' C='cell0 10.64.0.2' G=198.51.100.1
-    # shellcheck disable=SC2086
-    {
-        move 'wifi lost, to mobile' $C $G falls wifi0
-        move 'wifi is back' $W $G rises wifi0
-        move 'another address by wifi' $W.9 $G renumbers wifi0 192.168.7.9
-        move 'the default route changes' $C $G ranks cell0 10
-        move 'and back' $W.9 $G ranks cell0 200
-        move 'the NAT router forgets, and has another address' $W.9 $G home_restarts
-    }
+    move 'wifi lost, to mobile' $C $G falls wifi0
+    move 'wifi is back' $W $G rises wifi0
+    move 'another address by wifi' $W.9 $G renumbers wifi0 192.168.7.9
+    move 'the default route changes' $C $G ranks cell0 10
+    move 'and back' $W.9 $G ranks cell0 200
+    move 'the NAT router forgets, and has another address' $W.9 $G home_restarts
+    falls cell0
+    move 'from IPv4 with NAT to IPv6 only' $S $G6 swaps wifi0 six0
+    move 'to IPv4 without NAT' $L $G swaps six0 cable0
+    move 'to a path with NAT' $C $G swaps cable0 cell0
 }
 
+# shellcheck disable=SC2086
 walk_far()
 {
-    local W='wifi0 192.168.7' C='cell0 10.64.0.2' G=198.51.100.1
-    # shellcheck disable=SC2086
-    {
-        move 'from IPv4 with NAT to IPv6 only' six0 2001:db8:6::2 2001:db8:5::1 walk_to_six
-        move 'and back' $W $G swaps six0 wifi0
-        move 'to a path without NAT' cable0 203.0.113.34 $G swaps wifi0 cable0
-        move 'and to one with NAT' $C $G swaps cable0 cell0
-        move 'wifi comes beside' $W $G rises wifi0
-        move 'wifi looks well and leads nowhere' $C $G home_dies
-        move 'wifi works again, and is found to' $W $G home_lives
-        move "the gateway's address dies" $W 198.51.101.1 gateway_loses gw0
-        gateway_gets
-        move 'wifi lost, to mobile' $C 198.51. falls wifi0
-        move 'both sides move at once' $W 198.51.101.1 both_move cell0 wifi0
-        gateway_gets
-    }
+    move 'wifi comes beside' $W $G rises wifi0
+    move 'wifi looks well and leads nowhere' $C $G home_dies
+    move 'wifi works again, and is found to' $W $G home_lives
+    move "the gateway's address dies" $W $G2 gateway_loses
+    gateway_gets
+    move 'wifi lost, to mobile' $C 198.51. falls wifi0
+    move 'both sides move at once' $W $G2 both_move cell0 wifi0
+    gateway_gets
 }
 
-walk_to_six()
+# strongSwan asks the routes where to go; the one that it is on stays until it is gone.
+# shellcheck disable=SC2086
+walk_sswan()
 {
-    falls cell0
-    swaps wifi0 six0
+    move 'wifi lost, to mobile' $C $G falls wifi0
+    move 'back to wifi' $W $G swaps cell0 wifi0
+    move 'another address by wifi' $W.9 $G renumbers wifi0 192.168.7.9
+    move 'the NAT router forgets, and has another address' $W.9 $G home_restarts
+    move 'from IPv4 with NAT to IPv6 only' $S $G6 swaps wifi0 six0
+    move 'to IPv4 without NAT' $L $G swaps six0 cable0
+    move 'to a path with NAT' $C $G swaps cable0 cell0
+}
+
+begin_run()
+{
+    RUN=$1
+    rises wifi0
+    rises cell0
+    watch_begins
+}
+
+# walk_all WALK...: from a tunnel that stands
+walk_all()
+{
+    local walk
+    traffic_begins wifi0
+    for walk; do "$walk"; done
+    traffic_ends
+}
+
+end_run()
+{
+    local dev
+    watch_ends
+    for dev in $UPLINKS; do falls "$dev"; done
+}
+
+shrike_client()
+{
+    shrike_conf client client id=client@example.org rid=gateway.example.org remote=$G send="$1" \
+        psk="$LAB_PSK" request=ip4 level="$LEVEL" dpd=10s idle_check=1h encap="$2"
+}
+
+shrike_server()
+{
+    shrike_conf server gateway id=gateway.example.org pool=10.99.0.0/24 routes="$1" \
+        peer=client@example.org psk="$LAB_PSK" level="$LEVEL" dpd=10s idle_check=1h encap="$2"
 }
 
 # run_pair NAME SEND WALK...: Shrike with Shrike
 run_pair()
 {
-    RUN=$1 CLIENT=shrike
-    local send=$2
+    local name=$1 send=$2
+    CLIENT=shrike
     shift 2
-    shrike_conf server gateway id=gateway.example.org pool=10.99.0.0/24 routes="$send" \
-        peer=client@example.org psk="$LAB_PSK" level="$LEVEL" dpd=10s idle_check=1h encap=auto
-    shrike_conf client client id=client@example.org rid=gateway.example.org remote=198.51.100.1 \
-        send="$send" psk="$LAB_PSK" request=ip4 level="$LEVEL" dpd=10s idle_check=1h encap=auto
-    rises wifi0
-    rises cell0
-    watch_begins
-    if ! shrike_start server || ! shrike_up client; then
-        fail "$RUN" 'does not come up'
-        return
+    shrike_server "$send" auto
+    shrike_client "$send" auto
+    begin_run "$name"
+    if shrike_start server && shrike_up client; then
+        walk_all "$@"
+    else
+        fail "$name" 'does not come up'
     fi
-    traffic_begins wifi0
-    local walk
-    for walk; do "$walk"; done
-    traffic_ends
     shrike_down client >/dev/null 2>&1
     shrike_stop server
-    watch_ends
-    local dev
-    for dev in $UPLINKS; do falls "$dev"; done
-}
-
-part_split()
-{
-    run_pair split 10.20.0.0/24 walk_short walk_far
+    end_run
 }
 
 # All that leaves the client has to go by the tunnel, so what is not for the inside is looked for outside, too.
-part_full()
+part_short()
 {
     spawn client stray ping -n -i 0.1 198.51.100.2
     run_pair full 0.0.0.0/0 walk_short
     stop stray
 }
 
+part_far()
+{
+    run_pair split 10.20.0.0/24 walk_short walk_far
+}
+
+part_sswan_gateway()
+{
+    CLIENT=shrike
+    sswan_conf server id=gateway.example.org rid=client@example.org pool=10.99.0.0/24 \
+        lts=10.20.0.0/24 psk="$LAB_PSK"
+    shrike_client 10.20.0.0/24 udp
+    begin_run strongswan-gateway
+    if sswan_start server && shrike_up client; then
+        walk_all walk_short
+    else
+        fail "$RUN" 'does not come up'
+    fi
+    shrike_down client >/dev/null 2>&1
+    sswan_stop server
+    end_run
+}
+
+part_sswan_client()
+{
+    CLIENT=six
+    sswan_conf client remote=$G id=client@example.org rid=gateway.example.org vips=0.0.0.0 \
+        rts=10.20.0.0/24 psk="$LAB_PSK" dpd=5s
+    shrike_server 10.20.0.0/24 udp
+    begin_run strongswan-client
+    if shrike_start server && sswan_start client && sswan_up client; then
+        walk_all walk_sswan
+    else
+        fail "$RUN" 'does not come up'
+    fi
+    sswan_down client
+    sswan_stop client
+    shrike_stop server
+    end_run
+}
+
 parts=("$@")
-[ $# -gt 0 ] || parts=(split full)
+[ $# -gt 0 ] || parts=(short)
 case ${parts[0]} in
+sswan-*)
+    root_ready six || { skip roam "no root 'six': run test/net/roots.sh"; lab_summary; exit; }
+    ;;&
 sswan-gateway) network shrike six ;;
 sswan-client) network six shrike ;;
 *) network shrike shrike ;;

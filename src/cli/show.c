@@ -50,13 +50,14 @@ static void print_child(const json_t *c, bool udp)
     char in[32], out[32];
     const json_t *drops = json_object_get(c, "drops");
     const char *name = text_of(c, "name"); /* of a client's further child */
-    printf("  %-5s %s%s%s%s%s%s, in %s (%llu packets), out %s (%llu packets)\n",
-           strcmp(text_of(c, "protocol"), "ah") ? "ESP" : "AH", name, *name ? ": " : "",
-           text_of(c, "suite"), *text_of(c, "ke") ? " " : "", text_of(c, "ke"),
-           udp ? " in UDP" : "", print_octets(number_of(c, "in_bytes"), in),
-           (unsigned long long)number_of(c, "in_packets"),
-           print_octets(number_of(c, "out_bytes"), out),
-           (unsigned long long)number_of(c, "out_packets"));
+    printf(
+        "  %-5s %s%s%s%s%s%s%s, in %s (%llu packets), out %s (%llu packets)\n",
+        strcmp(text_of(c, "protocol"), "ah") ? "ESP" : "AH", name, *name ? ": " : "",
+        text_of(c, "suite"), *text_of(c, "ke") ? " " : "", text_of(c, "ke"), udp ? " in UDP" : "",
+        strcmp(text_of(c, "mode"), "transport") ? "" : " in transport mode",
+        print_octets(number_of(c, "in_bytes"), in), (unsigned long long)number_of(c, "in_packets"),
+        print_octets(number_of(c, "out_bytes"), out),
+        (unsigned long long)number_of(c, "out_packets"));
     uint64_t replay = number_of(drops, "replay"), integrity = number_of(drops, "integrity"),
              source = number_of(drops, "source");
     if (replay || integrity || source)

@@ -334,6 +334,64 @@ static void finish_children(struct parser *p)
                      "the children have more than %d destinations together", CONF_ROUTES);
 }
 
+/* ---- transport mode */
+
+static bool is_any(const struct selector *s)
+{
+    struct selector any = selector_any(s->low.family);
+    return ip_equal(&s->low, &any.low) && ip_equal(&s->high, &any.high);
+}
+
+/* Each item is "any address", which stands for the one host that it can be, or that host. */
+static void check_hosts(struct parser *p, const struct selector *list, size_t count,
+                        const struct ip *host)
+{
+    char text[SELECTOR_TEXT];
+    for (size_t i = 0; i < count; i++) {
+        bool one = ip_equal(&list[i].low, &list[i].high);
+        if (is_any(&list[i]) || (one && (!host || ip_equal(&list[i].low, host))))
+            continue;
+        selector_print(&list[i], text);
+        parser_fault(p, text, "write 0.0.0.0/0 or ::/0, with ports if need be, or mode = tunnel",
+                     "transport mode is between this host and the gateway alone");
+    }
+}
+
+static void refuse_option(struct parser *p, const char *section, const char *key, const char *what)
+{
+    p->line = option_line(p->conf, section, key);
+    if (p->line)
+        parser_fault(p, key, "take this line out, or set mode = tunnel", "%s", what);
+}
+
+static void finish_transport(struct parser *p)
+{
+    struct conf *conf = p->conf;
+    struct conf_tunnel *t = &conf->tunnel;
+    struct ip literal;
+    const struct ip *gateway = ip_parse(conf->remote_host, &literal) ? &literal : NULL;
+    p->line = option_line(conf, "traffic", "send");
+    if (t->send_from_gateway)
+        parser_fault(p, "gateway", "take this line out, or set mode = tunnel",
+                     "there are no networks behind a gateway in transport mode");
+    check_hosts(p, t->remote_ts, t->remote_ts_count, gateway);
+    p->line = option_line(conf, "traffic", "local");
+    check_hosts(p, t->local_ts, t->local_ts_count, NULL);
+    for (size_t i = 0; i < t->child_count; i++) {
+        p->line = t->children[i].line;
+        check_hosts(p, t->children[i].remote_ts, t->children[i].remote_ts_count, gateway);
+        check_hosts(p, t->children[i].local_ts, t->children[i].local_ts_count, NULL);
+    }
+    if (t->request_ip4 || t->request_ip6)
+        refuse_option(p, "traffic", "request", "there are no inner addresses in transport mode");
+    refuse_option(p, "traffic", "except", "nothing is to be kept out of it in transport mode");
+    if (t->roam)
+        refuse_option(p, "life", "roam", "a tunnel in transport mode cannot move");
+    if (t->tfc)
+        refuse_option(p, "crypto", "tfc", "transport mode cannot hide lengths");
+    t->roam = t->request_ip4 = t->request_ip6 = false;
+}
+
 static void finish_client(struct parser *p)
 {
     struct conf *conf = p->conf;
@@ -352,7 +410,9 @@ static void finish_client(struct parser *p)
     p->line = 0;
     finish_credentials(p);
     if (!option_line(conf, "traffic", "request"))
-        t->request_ip4 = t->request_ip6 = !t->local_ts_count;
+        t->request_ip4 = t->request_ip6 = !t->local_ts_count && !t->transport;
+    if (t->transport)
+        finish_transport(p);
     finish_children(p);
     if (conf->separate)
         separate(p);

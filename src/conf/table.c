@@ -135,6 +135,10 @@ const struct option option_table[] = {
     {G, .section = "network", .key = "routes",
      LIST(item_selector, tunnel.local_ts, tunnel.local_ts_count, CONF_SELECTORS),
      .fallback = "0.0.0.0/0, ::/0", .help = "Networks that clients may reach through the tunnel."},
+    {G, .section = "network", .key = "mode", .set = set_choice, TUNNEL(transport),
+     .words = "tunnel transport", .fallback = "tunnel",
+     .help = "transport: clients that ask for transport mode get it, for what they and this host "
+             "itself have to say to each other (and `routes` allows); the others get a tunnel."},
     {G, .section = "network", .key = "nat", .set = set_nat, .words = "auto yes no",
      .fallback = "auto",
      .help = "Masquerade what leaves by `outside`; auto does it when a pool is private."},
@@ -178,6 +182,12 @@ const struct option option_table[] = {
      .example = "192.168.7.0/24",
      .help = "Networks behind us that the other side may reach (site to site); else only the "
              "address we are given."},
+    {C, .section = "traffic", .key = "mode", .set = set_choice, TUNNEL(transport),
+     .words = "tunnel transport", .fallback = "tunnel",
+     .help =
+         "transport: only what this host and the gateway itself have to say to each other goes "
+         "through, under their own addresses, and the gateway must grant it. `send` and `local` "
+         "may then name ports: 0.0.0.0/0[tcp/443]; all else between the two goes as it went."},
     {C, .section = "traffic", .key = "children", .set = set_choice, SIZED(separate),
      .words = "joined separate", .fallback = "joined",
      .help = "joined: one child SA for all of `send`; separate: one for each of its items (and of "

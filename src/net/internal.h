@@ -5,6 +5,7 @@
 #include "net/net.h"
 
 #include <libmnl/libmnl.h>
+#include <net/if.h>
 #include <stdarg.h>
 
 /* Every request fits easily; the kernel's answers may be longer. */
@@ -33,6 +34,30 @@ uint32_t netlink_preferred(const struct ip *to, uint32_t mark);
 /* Is there a route by this interface? Its metric, and the source the kernel would choose. */
 bool netlink_route_by(const struct ip *to, uint32_t mark, uint32_t interface, uint32_t *metric,
                       struct ip *source);
+
+/* The interface whose rp_filter was changed, or empty. */
+struct net_loose {
+    char interface[IF_NAMESIZE];
+    char was;
+};
+/* That what comes in by it is not dropped because our way back leads into a tunnel. */
+void net_loosen(uint32_t interface, struct net_loose *out);
+void net_tighten(struct net_loose *loose);
+
+/* ---- flows.c and guard.c: one flow of this host with another, as it is in force */
+struct flow_entry {
+    uint64_t owner;
+    struct net_flow flow;
+};
+/* The protocol and the ports that tell a flow from the rest between the two hosts: 0 = all. */
+struct flow_match {
+    uint8_t protocol;
+    bool ports;
+};
+bool flow_match(const struct net_flow *flow, struct flow_match *out);
+/* The whole guard, replaced in one transaction; count 0 takes it away. */
+int guard_set(const struct net_flows_plan *plan, const struct flow_entry *list, size_t count,
+              char why[static NET_WHY]) MUST_USE;
 
 /* Writes the sentence of a failure and returns the error that fits errno. */
 int net_fail(char why[static NET_WHY], int error, const char *format, ...) PRINTF_LIKE(3, 4);

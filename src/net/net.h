@@ -7,6 +7,7 @@
  * raw      raw sockets, protocols 50 (ESP) and 51 (AH).
  * tun      a multi-queue TUN device with virtio headers and TSO/USO offloads.
  * netlink  addresses, links, routes, rules (libmnl); and watching them.
+ * flows    two hosts in transport mode: rules, routes, and a guard that nothing goes beside them.
  * route    a client's routes: a table and a firewall mark of their own for default routes, plain
  * routes for the rest; all taken back. nft      masquerade and MSS rules of a gateway: table inet
  * shrike_NAME, replaced and removed whole, by running nft. dns      a client's resolver, by
@@ -155,6 +156,33 @@ int net_client_routes_move(struct net_client_routes *routes, const struct ip *ou
 void net_client_routes_down(struct net_client_routes *routes);
 /* Takes away rules and routes that a program of this mark left behind when it was killed. */
 void net_client_routes_sweep(uint32_t mark);
+
+/* Transport mode: what this host itself has to say to another one goes into the device, and nothing
+ * of it goes, or is let in, beside it. A flow is a pair of selectors of one address each; protocol
+ * and ports are kept apart as far as routing rules can (ICMP only as a whole). Rules before those
+ * of table main lead into a table whose number is `mark`; an nft table shrike_flows_DEVICE drops
+ * what is not in the device, but what carries the mark, what comes for `ports` (our own sockets),
+ * ESP and AH, and IPv6's neighbour discovery. All is taken back by net_flows_free(). */
+enum { NET_FLOWS = 256, NET_FLOW_PORTS = 16 };
+struct net_flow {
+    struct selector local, remote;
+};
+struct net_flows_plan {
+    const char *device;
+    uint32_t index, mark;
+    uint16_t ports[NET_FLOW_PORTS];
+    size_t port_count;
+};
+struct net_flows;
+/* NULL with `why`: nft is missing. */
+struct net_flows *net_flows_create(const struct net_flows_plan *plan, char why[static NET_WHY]);
+/* All of them or none. ERR_LIMIT. */
+int net_flows_add(struct net_flows *flows, uint64_t owner, const struct net_flow *list,
+                  size_t count, char why[static NET_WHY]) MUST_USE;
+void net_flows_remove(struct net_flows *flows, uint64_t owner);
+void net_flows_free(struct net_flows *flows);
+/* Takes away what a program of this mark left behind when it was killed. */
+void net_flows_sweep(const char *device, uint32_t mark);
 
 /* A client's resolver: systemd-resolved when it runs, else resolvconf, else /etc/resolv.conf with
  * what it held kept beside it, to be put back. Only systemd-resolved can ask these servers for some

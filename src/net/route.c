@@ -2,14 +2,12 @@
 #include "net/internal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Just before the rule of table main (32766), and in this order. */
 enum { PRIORITY_MAIN = 32000, PRIORITY_TUNNEL = 32001 };
@@ -26,8 +24,7 @@ struct done {
 struct net_client_routes {
     uint32_t mark;
     bool rules4, rules6;
-    char loosened[IF_NAMESIZE]; /* the interface whose rp_filter we changed, or empty */
-    char loosened_from;
+    struct net_loose loose;
     size_t count;
     struct done done[DONE_MAX];
 };
@@ -50,49 +47,6 @@ static int change_rule(uint16_t type, uint8_t family, uint32_t mark, bool main_f
     return netlink_do(&request);
 }
 
-/* ---- reverse path filter
- *
- * What the gateway sends us comes in without our mark; looked up backwards it would have to come
- * out of the tunnel, so a strict filter (1) drops it. Loose (2) asks only for some way back, which
- * is what the rest of the world runs. */
-
-static char read_switch(const char *interface)
-{
-    char path[96], value = 0;
-    snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/rp_filter", interface);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || read(fd, &value, 1) != 1)
-        value = 0;
-    if (fd >= 0)
-        close(fd);
-    return value;
-}
-
-static bool write_switch(const char *interface, char value)
-{
-    char path[96];
-    snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/rp_filter", interface);
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    bool written = fd >= 0 && write(fd, &value, 1) == 1;
-    if (fd >= 0)
-        close(fd);
-    return written;
-}
-
-static void loosen(struct net_client_routes *routes, uint32_t index)
-{
-    char name[IF_NAMESIZE];
-    if (!if_indextoname(index, name))
-        return;
-    char own = read_switch(name), all = read_switch("all");
-    if ((own != '1' && all != '1') || own == '2' || all == '2')
-        return; /* the larger of the two counts */
-    if (!write_switch(name, '2'))
-        return;
-    memcpy(routes->loosened, name, sizeof(name));
-    routes->loosened_from = own;
-}
-
 static uint32_t way_to(const struct ip *outer, uint32_t mark)
 {
     struct ip source;
@@ -100,13 +54,6 @@ static uint32_t way_to(const struct ip *outer, uint32_t mark)
     uint16_t mtu;
     char why[NET_WHY];
     return net_route_to(outer, mark, &source, &index, &mtu, why) ? 0 : index;
-}
-
-static void tighten(struct net_client_routes *routes)
-{
-    if (routes->loosened[0])
-        (void)write_switch(routes->loosened, routes->loosened_from);
-    routes->loosened[0] = 0;
 }
 
 /* ---- rules and routes */
@@ -191,7 +138,7 @@ struct net_client_routes *net_client_routes_up(const struct net_client_plan *pla
     if (result == 0)
         result = add_exceptions(routes, plan, why);
     if (result == 0 && routes->rules4 && plan->outer.family == 4)
-        loosen(routes, way_to(&plan->outer, plan->mark));
+        net_loosen(way_to(&plan->outer, plan->mark), &routes->loose);
     if (result == 0)
         return routes;
     net_client_routes_down(routes);
@@ -221,8 +168,8 @@ int net_client_routes_move(struct net_client_routes *routes, const struct ip *ou
             result = into_table(routes, done, why);
     }
     if (result == 0 && outer->family == 4 && routes->rules4) {
-        tighten(routes);
-        loosen(routes, interface ? interface : way_to(outer, routes->mark));
+        net_tighten(&routes->loose);
+        net_loosen(interface ? interface : way_to(outer, routes->mark), &routes->loose);
     }
     return result;
 }
@@ -243,7 +190,7 @@ void net_client_routes_down(struct net_client_routes *routes)
         const struct done *done = &routes->done[i];
         (void)!net_route_del(done->index, &done->to, done->table, why);
     }
-    tighten(routes);
+    net_tighten(&routes->loose);
     if (routes->rules4)
         rules_down(4, routes->mark);
     if (routes->rules6)

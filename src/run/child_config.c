@@ -71,6 +71,9 @@ void run_child_config(const struct ike_child *child, const struct conf *conf, ui
     out->encr_bits = child->encr_bits;
     out->integ = child->integ;
     out->ah = child->ah;
+    out->transport = child->transport;
+    out->seen_local = child->seen_local;
+    out->seen_remote = child->seen_remote;
     out->esn = child->esn;
     out->udp = child->udp;
     out->out_waits = child->out_waits;

@@ -389,6 +389,17 @@ static void now_ready(struct monitor *m, enum run_role role)
         connect_ike_ready(m);
 }
 
+/* In transport mode what the two hosts say must not go beside: ike waits for this, and ends the
+ * tunnel that could not have it. */
+static void network_done(struct monitor *m, const struct ike_net *net, int result)
+{
+    static struct ipc_message reply;
+    ipc_prepare(&reply, IPC_NET_DONE, 0);
+    reply.done = (struct ipc_done){.result = result, .tunnel = net->tunnel};
+    if (children_send(m, ROLE_IKE, &reply))
+        log_warn("the ike process did not hear that the network is ready");
+}
+
 static void network(struct monitor *m, const struct ipc_message *message)
 {
     char why[NET_WHY] = "";
@@ -396,6 +407,8 @@ static void network(struct monitor *m, const struct ipc_message *message)
         int result = net_apply_up(&m->net, &message->net, why);
         if (result)
             log_error("the tunnel stands, but %s", why[0] ? why : err_sentence(result));
+        if (message->net.transport)
+            network_done(m, &message->net, result);
     } else {
         net_apply_down(&m->net, message->net.tunnel);
     }

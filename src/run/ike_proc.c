@@ -183,6 +183,8 @@ static void read_monitor(struct ike_process *p)
     while ((result = ipc_receive(p->args->monitor_fd, &p->in, NULL)) == 0) {
         if (p->in.kind == IPC_COMMAND)
             command(p);
+        else if (p->in.kind == IPC_NET_DONE)
+            pump_net_done(&p->pump, &p->in.done);
         else if (p->in.kind == IPC_STATUS_ASK)
             pump_report(&p->pump, p->in.serial);
         else if (p->in.kind == IPC_STOP)
@@ -214,6 +216,8 @@ static int wait_ms(const struct ike_process *p)
         next = p->stop_by;
     if (!p->room_wanted && outbox_due(&p->pump.outbox) < next)
         next = outbox_due(&p->pump.outbox);
+    if (p->pump.net_waits > 0 && p->pump.net_wait_end < next)
+        next = p->pump.net_wait_end;
     if (next <= now)
         return 0;
     time_us ms = (next - now + 999) / TIME_MILLISECOND;
@@ -225,7 +229,8 @@ static void flush_outbox(struct ike_process *p)
 {
     time_us now = run_now();
     /* A client has one tunnel, and somebody who waits for it. */
-    if (p->args->conf->gateway && !p->room_wanted && now < outbox_due(&p->pump.outbox))
+    if (p->args->conf->gateway && !p->room_wanted && now < outbox_due(&p->pump.outbox) &&
+        p->pump.net_waits == 0)
         return;
     int result = outbox_flush(&p->pump.outbox, p->args->monitor_fd, now);
     bool wanted = result == ERR_AGAIN;

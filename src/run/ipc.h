@@ -34,6 +34,8 @@
     /* ike -> monitor */                                                                           \
     X(IPC_NET_UP, sizeof(struct ike_net))                                                          \
     X(IPC_NET_DOWN, sizeof(struct ike_net))                                                        \
+    X(IPC_NET_DONE,                                                                                \
+      sizeof(struct ipc_done)) /* monitor -> ike: what became of a NET_UP in transport mode */     \
     X(IPC_EVENT, sizeof(struct ipc_event))                                                         \
     /* ike -> keys, keys -> ike */                                                                 \
     X(IPC_ASK, sizeof(struct ike_ask))                                                             \
@@ -90,7 +92,7 @@ struct ipc_status_child {
     uint64_t tunnel;
     uint32_t spi_in, spi_out;
     uint16_t ke; /* group of its own key exchange, 0 = none */
-    bool esn, udp, ah, initiator;
+    bool esn, udp, ah, transport, initiator;
     char name[32]; /* of a client's further child */
     char suite[IPC_SUITE_TEXT];
     uint8_t local_count, remote_count;

@@ -52,9 +52,64 @@ static int rules_up(struct net_apply *net, char why[static NET_WHY])
     return result;
 }
 
+/* ---- transport mode */
+
+static int open_flows(struct net_apply *net, char why[static NET_WHY])
+{
+    struct net_flows_plan plan = {
+        .device = net->tun->name, .index = net->tun->index, .mark = net->mark};
+    for (size_t i = 0; i < net->sockets->count; i++) {
+        if (plan.port_count + 2 > NET_FLOW_PORTS)
+            return ERR_LIMIT;
+        plan.ports[plan.port_count++] = net->sockets->group[i].port_500;
+        plan.ports[plan.port_count++] = net->sockets->group[i].port_natt;
+    }
+    net->flows = net_flows_create(&plan, why);
+    return net->flows ? 0 : ERR_SYSTEM;
+}
+
+static bool is_within(const struct selector *list, size_t count, const struct selector *ts)
+{
+    for (size_t i = 0; i < count; i++)
+        if (selector_is_subset(ts, &list[i]))
+            return true;
+    return false;
+}
+
+/* Only what the configuration is about, whatever ike says: of a gateway what its clients may
+ * reach, of a client what goes to its gateway. */
+static bool may_flow(const struct net_apply *net, const struct ike_net *wanted,
+                     const struct net_flow *flow)
+{
+    const struct conf_tunnel *t = &net->conf->tunnel;
+    if (net->conf->gateway)
+        return is_within(t->local_ts, t->local_ts_count, &flow->local);
+    return ip_equal(&flow->remote.low, &wanted->path.remote.ip);
+}
+
+/* What goes between each local and each remote selector. */
+static int flows_up(struct net_apply *net, const struct ike_net *wanted, char why[static NET_WHY])
+{
+    struct net_flow list[NET_FLOWS];
+    size_t count = 0;
+    if (!net->flows)
+        return ERR_STATE;
+    for (size_t i = 0; i < wanted->local_count; i++)
+        for (size_t j = 0; j < wanted->remote_count; j++) {
+            struct net_flow flow = {wanted->local_ts[i], wanted->remote_ts[j]};
+            if (count == NET_FLOWS || !may_flow(net, wanted, &flow))
+                return ERR_LIMIT;
+            list[count++] = flow;
+        }
+    return net_flows_add(net->flows, net->conf->gateway ? wanted->tunnel : 0, list, count, why);
+}
+
 int net_apply_open(struct net_apply *net, char why[static NET_WHY])
 {
-    int result = 0;
+    int result = net->conf->tunnel.transport ? open_flows(net, why) : 0;
+    if (result)
+        return result;
+    net_flows_sweep(net->tun->name, net->mark);
     if (!net->conf->gateway) {
         net_client_routes_sweep(net->mark);
         net_dns_sweep(net->tun->name);
@@ -100,6 +155,8 @@ static bool configured(const struct conf *conf, const struct selector *ts)
 static int gateway_up(struct net_apply *net, const struct ike_net *wanted, char why[static NET_WHY])
 {
     int result = 0;
+    if (wanted->transport)
+        return flows_up(net, wanted, why);
     for (size_t i = 0; i < wanted->remote_count && result == 0; i++) {
         struct prefix to;
         if (!selector_to_prefix(&wanted->remote_ts[i], &to) || in_pools(net->conf, &to) ||
@@ -120,6 +177,8 @@ static int gateway_up(struct net_apply *net, const struct ike_net *wanted, char 
 static void gateway_down(struct net_apply *net, uint64_t tunnel)
 {
     char why[NET_WHY];
+    if (net->flows)
+        net_flows_remove(net->flows, tunnel);
     for (size_t i = net->site_count; i-- > 0;) {
         if (net->sites[i].tunnel != tunnel)
             continue;
@@ -167,14 +226,6 @@ static int addresses_up(struct net_apply *net, const struct ike_net *wanted,
             net->addresses[net->address_count++] = address;
     }
     return result;
-}
-
-static bool is_within(const struct selector *list, size_t count, const struct selector *ts)
-{
-    for (size_t i = 0; i < count; i++)
-        if (selector_is_subset(ts, &list[i]))
-            return true;
-    return false;
 }
 
 /* What we asked to send, and nothing more. */
@@ -248,6 +299,8 @@ static void client_down(struct net_apply *net)
     if (net->dns)
         net_dns_down(net->tun->name);
     net_client_routes_down(net->routes);
+    if (net->flows)
+        net_flows_remove(net->flows, 0);
     while (net->address_count > 0)
         (void)!net_address_del(net->tun->index, &net->addresses[--net->address_count], why);
     net->routes = NULL;
@@ -261,7 +314,10 @@ static bool same_need(const struct ike_net *a, const struct ike_net *b)
                 a->remote_count == b->remote_count;
     for (size_t i = 0; same && i < a->dns_count; i++)
         same = ip_equal(&a->dns[i], &b->dns[i]);
-    same = same && a->domain_count == b->domain_count;
+    same = same && a->domain_count == b->domain_count && a->transport == b->transport &&
+           a->local_count == b->local_count;
+    for (size_t i = 0; same && i < a->local_count; i++)
+        same = selector_equal(&a->local_ts[i], &b->local_ts[i]);
     for (size_t i = 0; same && i < a->domain_count; i++)
         same = strcmp(a->domains[i], b->domains[i]) == 0;
     for (size_t i = 0; same && i < a->remote_count; i++)
@@ -292,7 +348,7 @@ static int client_up(struct net_apply *net, const struct ike_net *wanted, char w
     if (result == 0)
         result = net_link_up(net->tun->index, device_mtu(net, &wanted->path), why);
     if (result == 0)
-        result = routes_up(net, wanted, why);
+        result = wanted->transport ? flows_up(net, wanted, why) : routes_up(net, wanted, why);
     if (result == 0 && net->conf->dns_from_gateway && wanted->dns_count) {
         net->dns = true;
         result = resolvers_up(net, wanted, why);
@@ -321,7 +377,7 @@ int net_apply_moved(struct net_apply *net, const struct ike_path *path, char why
 int net_apply_up(struct net_apply *net, const struct ike_net *wanted, char why[static NET_WHY])
 {
     if (wanted->remote_count > CONF_ROUTES || wanted->dns_count > CONF_DNS ||
-        wanted->domain_count > CONF_DOMAINS)
+        wanted->domain_count > CONF_DOMAINS || wanted->local_count > CONF_SELECTORS)
         return ERR_ARGUMENT;
     return net->conf->gateway ? gateway_up(net, wanted, why) : client_up(net, wanted, why);
 }
@@ -340,4 +396,6 @@ void net_apply_close(struct net_apply *net)
     if (net->rules)
         net_gateway_down(net->tun->name);
     net->rules = false;
+    net_flows_free(net->flows);
+    net->flows = NULL;
 }

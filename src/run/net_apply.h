@@ -15,7 +15,9 @@ struct net_site {
 struct net_apply {
     const struct conf *conf;
     const struct net_tun *tun;
+    const struct run_sockets *sockets; /* whose ports are let in, in transport mode */
     uint32_t mark;
+    struct net_flows *flows; /* transport mode; NULL = there is none */
     /* client */
     bool up;
     struct ike_net applied;

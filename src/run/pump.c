@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* A peer repeats a request after half a second at the earliest. */
-enum { ESP_WAIT_MS = 400, SEND_WAIT_MS = 1000 };
+enum { ESP_WAIT_MS = 400, SEND_WAIT_MS = 1000, NET_WAIT_SECONDS = 2 };
 
 /* Four zero octets tell IKE from ESP on the port they share, RFC 3948 section 2.2. */
 static const uint8_t non_esp_marker[4];
@@ -53,6 +53,13 @@ static void send_now(struct pump *pump, const struct ike_path *path, struct byte
 static void send_held(struct pump *pump)
 {
     size_t at = 0;
+    if (pump->net_waits > 0 && run_now() < pump->net_wait_end)
+        return;
+    if (pump->net_waits > 0) {
+        log_warn("the monitor did not make the network ready for transport mode in time");
+        pump->net_waits = 0;
+        pump->held_len = 0;
+    }
     while (at < pump->held_len) {
         struct held head;
         memcpy(&head, pump->held + at, sizeof(head));
@@ -288,7 +295,7 @@ static bool needs_network(const struct pump *pump)
     for (size_t i = 0; i < pump->conf->peer_count; i++)
         if (pump->conf->peers[i].network_count)
             return true;
-    return !pump->conf->gateway;
+    return !pump->conf->gateway || pump->conf->tunnel.transport;
 }
 
 void pump_init(struct pump *pump)
@@ -303,6 +310,19 @@ static void network(struct pump *pump, enum ipc_kind kind, const struct ike_net 
     ipc_prepare(&pump->message, kind, 0);
     pump->message.net = *net;
     to_monitor(pump);
+    if (kind == IPC_NET_UP && net->transport && !net->initiator) {
+        pump->net_waits++;
+        pump->net_wait_end = run_now() + NET_WAIT_SECONDS * TIME_SECOND;
+    }
+}
+
+void pump_net_done(struct pump *pump, const struct ipc_done *done)
+{
+    struct ike_command end = {.kind = IKE_DELETE, .tunnel = done->tunnel};
+    if (pump->net_waits > 0)
+        pump->net_waits--;
+    if (done->result && ike_command(pump->engine, run_now(), &end, NULL) == 0)
+        pump_drain(pump);
 }
 
 static void event(struct pump *pump, const struct ike_event *what)
@@ -316,7 +336,7 @@ static void event(struct pump *pump, const struct ike_event *what)
 
 static void do_send(struct pump *pump, const struct ike_send *send)
 {
-    if ((pump->unconfirmed > 0 || pump->held_len > 0) && hold(pump, send))
+    if ((pump->unconfirmed > 0 || pump->held_len > 0 || pump->net_waits > 0) && hold(pump, send))
         return;
     send_now(pump, &send->path, send->datagram);
 }

@@ -3,9 +3,11 @@
  * SEND to the UDP sockets; ESP_ADD, ESP_DEL and ESP_MOVE to esp; ASK to keys; NET_UP, NET_DOWN and
  * EVENT to the monitor. After an ESP_ADD every datagram is held back until esp has confirmed the
  * SA (at most 400 ms), because the peer may send its first packet as soon as it has our answer, and
- * nobody repeats a lost one. The caller feeds the engine a batch, calls pump_drain() after each
- * call into it, and pump_settle() after the batch: so a batch of handshakes waits once, and each
- * neighbour is woken once.
+ * nobody repeats a lost one. So they are after the NET_UP of a gateway's child in transport mode,
+ * until the monitor has seen to it that our side of the talk goes by that child, too; a monitor
+ * that does not say so in time has them thrown away: the peer will ask again. The caller feeds the
+ * engine a batch, calls pump_drain() after each call into it, and pump_settle() after the batch: so
+ * a batch of handshakes waits once, and each neighbour is woken once.
  */
 #ifndef SHRIKE_RUN_PUMP_H
 #define SHRIKE_RUN_PUMP_H
@@ -26,6 +28,8 @@ struct pump {
     uint64_t lost_events;
     uint32_t questions;   /* asked of keys, not yet answered */
     uint32_t unconfirmed; /* ESP_ADD without an answer */
+    uint32_t net_waits;   /* NET_UP in transport mode, not yet confirmed */
+    time_us net_wait_end;
     bool esp_gone, keys_gone;
     struct log_budget unsent; /* lines about datagrams that could not be sent */
     bool forwards_network;    /* set by pump_init(): NET_UP and NET_DOWN concern the monitor */
@@ -45,6 +49,8 @@ void pump_drain(struct pump *pump);
 void pump_hand_over(struct pump *pump);
 /* Hands over, waits for esp where needed, sends what was held, and gives the engine esp's facts. */
 void pump_settle(struct pump *pump);
+/* The monitor has answered a NET_UP in transport mode. */
+void pump_net_done(struct pump *pump, const struct ipc_done *done);
 /* Reads what esp has to say; the facts are handed on by pump_settle(). */
 void pump_read_esp(struct pump *pump);
 /* All of the engine's SAs and its counters, as messages to the monitor. */

@@ -33,6 +33,7 @@ static void report_child(const struct report *report, const struct ike_child *ch
     out->esn = child->esn;
     out->udp = child->udp;
     out->ah = child->ah;
+    out->transport = child->transport;
     out->initiator = child->initiator;
     out->ke = child->ke;
     if (child->wish > 0 && child->wish <= report->pump->conf->tunnel.child_count)

@@ -123,7 +123,9 @@ int startup_open(struct monitor *m)
     if (code == 0)
         code = open_device(m);
     if (code == 0) {
-        m->net.mark = m->conf->gateway ? 0 : net_apply_mark(m->tun.name);
+        bool marked = !m->conf->gateway || m->conf->tunnel.transport;
+        m->net.mark = marked ? net_apply_mark(m->tun.name) : 0;
+        m->net.sockets = &m->sockets;
         code = open_sockets(m);
     }
     return code ? code : open_network(m);

@@ -203,6 +203,7 @@ static json_t *child_json(const struct status_book *book, const struct ipc_statu
     set_spi(out, "spi_in", 8, child->spi_in);
     set_spi(out, "spi_out", 8, child->spi_out);
     set_text(out, "protocol", child->ah ? "ah" : "esp");
+    set_text(out, "mode", child->transport ? "transport" : "tunnel");
     set_text(out, "suite", child->suite);
     set_text(out, "ke", ke ? ke->name : NULL);
     json_object_set_new(out, "local_ts", selectors_json(child->local_ts, child->local_count));

@@ -23,7 +23,7 @@ shrike_need()
 #   gateway: id, listen, cert, key, ca, pool, dns, routes (its networks), any_cert, peer (identity
 #            of the one client with a shared secret), nat, ban
 #   client:  remote (address), id, rid, cert, key, ca, send, request, local, children, interface
-#   both:    psk, ike, esp, ah, legacy, pfs, esn, encap, tfc, dummies, fragment, ike_life, child_life, reauth,
+#   both:    mode, psk, ike, esp, ah, legacy, pfs, esn, encap, tfc, dummies, fragment, ike_life, child_life, reauth,
 #            child_packets, dpd, workers, level
 shrike_conf()
 {
@@ -62,6 +62,7 @@ shrike_gateway_sections()
     shrike_line dns "${c[dns]:-}"
     shrike_line routes "${c[routes]:-}"
     shrike_line nat "${c[nat]:-no}"
+    shrike_line mode "${c[mode]:-}"
     echo '[auth]'
     shrike_line any-cert "${c[any_cert]:-}"
     shrike_line ban "${c[ban]:-}"
@@ -89,6 +90,7 @@ shrike_client_sections()
     shrike_line request "${c[request]:-}"
     shrike_line local "${c[local]:-}"
     shrike_line children "${c[children]:-}"
+    shrike_line mode "${c[mode]:-}"
     shrike_line interface "${c[interface]:-}"
     shrike_common_sections
 }

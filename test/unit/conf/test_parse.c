@@ -419,6 +419,25 @@ static void the_run_folder_has_three_sources(void **state)
     conf_free(c);
 }
 
+/* What transport mode takes away by itself, and the words for ports between the two hosts. */
+static void transport_mode(void **state)
+{
+    (void)state;
+    struct conf *c =
+        parse("[tunnel]\ngateway = 192.0.2.1\ncert = a.pem\n[traffic]\nmode = transport\n"
+              "send = 0.0.0.0/0[tcp/443], 192.0.2.1[udp]\nlocal = ::/0\n");
+    assert_true(c->tunnel.transport);
+    assert_false(c->tunnel.roam || c->tunnel.request_ip4 || c->tunnel.request_ip6);
+    assert_int_equal(c->tunnel.remote_ts_count, 2);
+    conf_free(c);
+    c = parse("[tunnel]\ngateway = vpn.example.com\ncert = a.pem\n");
+    assert_true(!c->tunnel.transport && c->tunnel.roam && c->tunnel.request_ip4);
+    conf_free(c);
+    c = parse("[gateway]\nname = x\ncert = a.pem\n[network]\nmode = transport\n");
+    assert_true(c->tunnel.transport && c->tunnel.roam);
+    conf_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -435,6 +454,7 @@ int main(void)
         cmocka_unit_test(names_come_from_the_file),
         cmocka_unit_test(many_clients_are_fine),
         cmocka_unit_test(the_run_folder_has_three_sources),
+        cmocka_unit_test(transport_mode),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

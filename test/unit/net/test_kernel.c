@@ -269,6 +269,66 @@ static void gateway_rules(void **state)
     assert_null(strstr(said("nft list tables"), "shrike_shrtest"));
 }
 
+static struct net_flow flow(const char *local, const char *remote)
+{
+    struct net_flow f;
+    assert_true(selector_parse(local, &f.local));
+    assert_true(selector_parse(remote, &f.remote));
+    return f;
+}
+
+/* Transport mode: what belongs to a flow goes into the device, the rest as before, and marked
+ * packets past all of it. */
+static void flows(void **state)
+{
+    struct prefix own4 = prefix("192.0.2.2/32"), own6 = prefix("2001:db8::2/128");
+    struct net_flows_plan plan = {.device = "shrtest",
+                                  .index = tun.index,
+                                  .mark = MARK,
+                                  .ports = {500, 4500},
+                                  .port_count = 2};
+    struct net_flow whole[] = {flow("192.0.2.2", "192.0.2.1"), flow("2001:db8::2", "2001:db8::1")};
+    struct net_flow some[] = {flow("192.0.2.2", "192.0.2.9[tcp/443]"),
+                              flow("192.0.2.2[udp/1000-65535]", "192.0.2.9")};
+    struct net_flow net[] = {flow("192.0.2.2", "192.0.2.8"), flow("192.0.2.2", "192.0.2.0/24")};
+    (void)state;
+    if (!ready || system("command -v nft >/dev/null") != 0)
+        return;
+    assert_int_equal(net_address_add(if_nametoindex("lo"), &own4, why), 0);
+    assert_int_equal(net_address_add(if_nametoindex("lo"), &own6, why), 0);
+    struct net_flows *f = net_flows_create(&plan, why);
+    assert_non_null(f);
+    assert_int_equal(net_flows_add(f, 1, whole, 2, why), 0);
+    assert_int_equal(net_flows_add(f, 2, some, 2, why), 0);
+    assert_true(says("ip route get 192.0.2.1", "dev shrtest table 1399368653 src 192.0.2.2"));
+    assert_true(says("ip route get 2001:db8::1", "dev shrtest table 1399368653"));
+    assert_null(strstr(said("ip route get 192.0.2.1 mark 0x5368abcd 2>&1"), "shrtest"));
+    assert_true(says("ip route get 192.0.2.9 ipproto tcp dport 443", "dev shrtest"));
+    assert_null(strstr(said("ip route get 192.0.2.9 ipproto tcp dport 444 2>&1"), "shrtest"));
+    assert_true(says("ip route get 192.0.2.9 ipproto udp sport 1000 dport 7", "dev shrtest"));
+    assert_null(
+        strstr(said("ip route get 192.0.2.9 ipproto udp sport 999 dport 7 2>&1"), "shrtest"));
+    assert_true(says("nft list ruleset", "ip saddr 192.0.2.1 ip daddr 192.0.2.2 drop"));
+    assert_true(says("nft list ruleset", "ip saddr 192.0.2.2 ip daddr 192.0.2.1 drop"));
+    assert_true(says("nft list ruleset | grep 'saddr 192.0.2.9'", "sport 443 drop"));
+    /* All or nothing, and the same one for two owners. */
+    assert_int_not_equal(net_flows_add(f, 3, net, 2, why), 0);
+    assert_null(strstr(said("ip rule; nft list ruleset"), "192.0.2.8"));
+    assert_int_equal(net_flows_add(f, 4, whole, 1, why), 0);
+    net_flows_remove(f, 1);
+    assert_true(says("ip route get 192.0.2.1", "dev shrtest"));
+    assert_null(strstr(said("ip -6 rule; nft list ruleset"), "2001:db8::1"));
+    net_flows_remove(f, 4);
+    assert_null(strstr(said("ip route get 192.0.2.1 2>&1"), "shrtest"));
+    net_flows_sweep("shrtest", MARK); /* as if killed, with the second still there */
+    assert_null(strstr(said("ip rule; ip -6 rule"), "3199"));
+    assert_null(strstr(said("nft list tables"), "shrike_flows"));
+    net_flows_free(f);
+    assert_null(strstr(said("ip route show table all"), "1399368653"));
+    assert_int_equal(net_address_del(if_nametoindex("lo"), &own4, why), 0);
+    assert_int_equal(net_address_del(if_nametoindex("lo"), &own6, why), 0);
+}
+
 /* /etc/resolv.conf as a mount of its own, as in `ip netns exec`. */
 static void resolver_file(void **state)
 {
@@ -319,6 +379,7 @@ int main(void)
         cmocka_unit_test(gateway_moves_into_the_network),
         cmocka_unit_test(nothing_stays),
         cmocka_unit_test(gateway_rules),
+        cmocka_unit_test(flows),
         cmocka_unit_test(resolver_file),
         cmocka_unit_test(names),
     };

@@ -173,6 +173,23 @@ static void crash_and_start(struct world *w, struct member *m)
     in(w->sim, chance(w, 50) ? 0 : dice(w, 60) * TIME_SECOND, start_now, m);
 }
 
+static void stop_and_start(struct sim *sim, void *data)
+{
+    struct member *m = ((struct call *)data)->member;
+    crash(sim->world, m);
+    in(sim, 0, start_now, m);
+}
+
+/* So a changed configuration comes into force: all is closed with a Delete, and begins anew. */
+static void restart(struct world *w, struct member *m)
+{
+    struct ike_command c = {.kind = IKE_DELETE};
+    tell(w, "%s: is restarted", m->host->name);
+    assert_int_equal(ike_command(m->host->engine, w->sim->now, &c, NULL), 0);
+    in(w->sim, dice(w, 1500) * TIME_MILLISECOND, stop_and_start, m);
+    sim_drain(m->host);
+}
+
 static void keys_trouble(struct world *w)
 {
     struct member *m = &w->members[dice(w, (unsigned)w->member_count)];
@@ -244,6 +261,8 @@ void blow(struct world *w)
     case 15:
         if (chance(w, 50))
             crash_and_start(w, m);
+        else
+            restart(w, m);
         break;
     case 16:
         keys_trouble(w);

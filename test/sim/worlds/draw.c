@@ -151,12 +151,6 @@ static void networks(struct conf_tunnel *c)
     c->local_ts_count = ARRAY_LEN(texts);
 }
 
-void draw_again(struct world *w, struct member *m)
-{
-    timing(w, &m->host->conf);
-    proposals(w, m->host);
-}
-
 static void gateway(struct world *w, unsigned n)
 {
     static const char *const pools[] = {"10.99.0.0/24", "10.98.0.0/24"};
@@ -237,6 +231,15 @@ static void wishes(struct world *w, struct member *m)
         if (m->site)
             child->local_ts_count = (uint8_t)site_networks(m, child->local_ts);
     }
+}
+
+void draw_again(struct world *w, struct member *m)
+{
+    timing(w, &m->host->conf);
+    proposals(w, m->host);
+    m->host->conf.child_count = 0;
+    if (m->gateway && w->wishes && chance(w, 80))
+        wishes(w, m);
 }
 
 static void client(struct world *w, unsigned n)

@@ -208,12 +208,32 @@ int lease_reserve(struct lease_book *book, const struct ip *ip)
     return 0;
 }
 
-static struct lease *held_already(const struct lease_book *book, uint64_t owner, uint8_t family)
+/* The wanted one of them, when there are several after a hand-over. */
+static struct lease *held_already(const struct lease_book *book, uint64_t owner, uint8_t family,
+                                  const struct ip *wanted)
 {
-    struct lease *lease = map_get(&book->by_owner, owner);
-    while (lease && lease->ip.family != family)
-        lease = lease->next_of_owner;
-    return lease;
+    struct lease *first = NULL, *l = map_get(&book->by_owner, owner);
+    for (; l; l = l->next_of_owner) {
+        if (l->ip.family != family)
+            continue;
+        if (wanted && ip_equal(&l->ip, wanted))
+            return l;
+        first = first ? first : l;
+    }
+    return first;
+}
+
+/* Nobody has use for two of one family. */
+static void keep_only(struct lease_book *book, uint64_t owner, const struct ip *kept)
+{
+    struct lease *next, *l = map_get(&book->by_owner, owner);
+    for (; l; l = next) {
+        next = l->next_of_owner;
+        if (l->ip.family != kept->family || ip_equal(&l->ip, kept))
+            continue;
+        owner_remove(book, l);
+        queue_add(book, l);
+    }
 }
 
 /* What this identity had before; the wanted one of them when there are several. */
@@ -332,11 +352,13 @@ int lease_take(struct lease_book *book, uint8_t family, const struct identity *i
         wanted = NULL;
     if (fixed && fixed->family == family) {
         *out = *fixed;
+        keep_only(book, owner, fixed);
         return take_fixed(book, fixed, who, owner);
     }
-    struct lease *lease = held_already(book, owner, family);
+    struct lease *lease = held_already(book, owner, family, wanted);
     if (lease) {
         *out = lease->ip;
+        keep_only(book, owner, out);
         return 0;
     }
     lease = had_before(book, who, family, wanted);
@@ -374,9 +396,14 @@ void lease_hand_over(struct lease_book *book, const struct identity *id, uint64_
 void lease_move(struct lease_book *book, const struct identity *id, uint64_t from, uint64_t to)
 {
     struct lease *lease = map_get(&book->by_who, who_key(book, id));
-    for (; lease && from && to; lease = lease->next_of_who)
-        if (lease->owner == from)
-            change_owner(book, lease, to);
+    for (; lease && from && to; lease = lease->next_of_who) {
+        if (lease->owner != from)
+            continue;
+        const struct lease *own = held_already(book, to, lease->ip.family, NULL);
+        change_owner(book, lease, to);
+        if (own)
+            keep_only(book, to, &own->ip);
+    }
 }
 
 void lease_release(struct lease_book *book, uint64_t owner, time_us now)

@@ -20,7 +20,8 @@ void lease_book_free(struct lease_book *book);
 struct ip lease_gateway_address(const struct prefix *pool);
 /* The addresses that clients can get from a pool. */
 uint64_t lease_pool_size(const struct prefix *pool);
-/* An owner that has one of that family already gets the same again. A `fixed` address is moved to
+/* An owner that has one of that family already gets the same again; of several that were handed
+ * over to it the wanted one, and the others are free. A `fixed` address is moved to
  * the newest owner that asks for it. wanted: an address the client asks to keep, or family 0.
  * fixed: configured for this identity, or family 0. owner: the tunnel (constant over IKE rekeys).
  * ERR_ADDRESS when no pool of that family has room. */
@@ -31,7 +32,8 @@ int lease_take(struct lease_book *book, uint8_t family, const struct identity *i
 int lease_reserve(struct lease_book *book, const struct ip *ip) MUST_USE;
 /* What this identity holds now belongs to `owner`: its tunnel has replaced the others. */
 void lease_hand_over(struct lease_book *book, const struct identity *id, uint64_t owner);
-/* What `from` holds under this identity belongs to `to` from now on. */
+/* What `from` holds under this identity belongs to `to` from now on, or is free, where `to` has one
+ * of that family. */
 void lease_move(struct lease_book *book, const struct identity *id, uint64_t from, uint64_t to);
 /* All leases of that owner. */
 void lease_release(struct lease_book *book, uint64_t owner, time_us now);

@@ -1,6 +1,8 @@
 /* What happens to a world between its beginning and the judgement. */
 #include "worlds.h"
 
+#include "wire/wire.h"
+
 struct call {
     struct sim_call call;
     struct member *member;
@@ -42,6 +44,21 @@ void dial(struct world *w, struct member *m, time_us after)
     in(w->sim, after, dial_now, m);
 }
 
+/* A tunnel ended because the other end is said to have lost it. Does that end still have the
+ * children? */
+static bool was_lied_to(const struct world *w, const struct sim_host *host, uint64_t tunnel)
+{
+    for (const struct sim_sa *sa = host->sas; sa; sa = sa->next) {
+        if (sa->child.tunnel != tunnel || sa->until != w->sim->now)
+            continue; /* not of those that end now */
+        for (size_t i = 0; i < w->member_count; i++)
+            for (const struct sim_sa *far = w->members[i].host->sas; far; far = far->next)
+                if (!far->gone && far->child.spi_in == sa->child.spi_out)
+                    return true;
+    }
+    return false;
+}
+
 void on_event(struct sim_host *host, const struct ike_event *event)
 {
     struct world *w = world_of(host);
@@ -71,6 +88,10 @@ void on_event(struct sim_host *host, const struct ike_event *event)
         t->refused++;
         break;
     }
+    SIM_CHECK(w->sim,
+              event->kind != IKE_EVENT_DOWN || event->notify != NOTIFY_INVALID_IKE_SPI ||
+                  !was_lied_to(w, host, event->tunnel),
+              "%s: a tunnel ends by a token, and the other end has it still", host->name);
     bool over = event->kind == IKE_EVENT_FAILED || event->kind == IKE_EVENT_DOWN;
     /* To a gateway, who authenticates anew is a second tunnel and the end of the first. */
     SIM_CHECK(w->sim, !over || !w->strict || (w->reauths && !m->gateway), "%s: a tunnel ends: %s",

@@ -58,6 +58,28 @@ static void cripple(struct world *w)
     throw(w, &d->from, &d->to, (struct bytes){buffer, len});
 }
 
+/* A protected message with the same SPIs written in another way: nobody may say of it that he knows
+ * no such SA while he holds it. */
+static void disguise(struct world *w)
+{
+    enum { FLAGS_AT = 19, SPI_LEN = 8 };
+    uint8_t buffer[2048], spi[SPI_LEN];
+    const struct sim_datagram *d = old(w);
+    if (!d || d->len > sizeof(buffer) || d->len <= FLAGS_AT)
+        return;
+    memcpy(buffer, d->octets, d->len);
+    if (chance(w, 60))
+        buffer[FLAGS_AT] ^= FLAG_INITIATOR;
+    if (chance(w, 40)) {
+        memcpy(spi, buffer, SPI_LEN);
+        memcpy(buffer, buffer + SPI_LEN, SPI_LEN);
+        memcpy(buffer + SPI_LEN, spi, SPI_LEN);
+    }
+    buffer[FLAGS_AT] &= (uint8_t)~FLAG_RESPONSE;
+    throw(w, &d->from, &d->to, (struct bytes){buffer, d->len});
+    throw(w, &d->to, &d->from, (struct bytes){buffer, d->len});
+}
+
 static const struct sim_datagram *old_init(struct world *w)
 {
     struct wire_header h;
@@ -168,7 +190,7 @@ void hostile_siege(struct world *w)
 
 void hostile_blow(struct world *w)
 {
-    switch (dice(w, 8)) {
+    switch (dice(w, 9)) {
     case 0 ... 2:
         replay(w);
         break;
@@ -180,6 +202,9 @@ void hostile_blow(struct world *w)
         break;
     case 5 ... 6:
         forge(w);
+        break;
+    case 7:
+        disguise(w);
         break;
     default:
         junk(w);

@@ -5,7 +5,7 @@
  */
 #include "worlds.h"
 
-#include "wire/wire.h"
+#include "ike/internal.h"
 
 enum { FRAGMENTS = 64, BODY = 32 };
 
@@ -110,6 +110,20 @@ static bool again(struct world *w, struct line *l, const struct sim_datagram *d,
     return true;
 }
 
+/* The token of an SA in the clear ends it: only who has lost it may send that (RFC 6290 5). */
+static void in_the_clear(struct world *w, const struct sim_datagram *d, const struct wire_header *h)
+{
+    static struct wire_chain chain;
+    struct wire_notify_view n;
+    struct bytes payloads = {d->octets + WIRE_HEADER_LEN, d->len - WIRE_HEADER_LEN};
+    const struct map *sas = d->sender->engine ? &d->sender->engine->sas : NULL;
+    if (!sas || wire_walk(h->next_payload, payloads, &chain) != 0 ||
+        !wire_notify_find(&chain, NOTIFY_QUICK_CRASH_DETECTION, &n))
+        return;
+    SIM_CHECK(w->sim, !map_get(sas, h->spi_i) && !map_get(sas, h->spi_r),
+              "%s tells the token of an SA that it holds", d->sender->name);
+}
+
 void watch_sent(struct world *w, const struct sim_datagram *d)
 {
     struct wire_header h;
@@ -118,8 +132,10 @@ void watch_sent(struct world *w, const struct sim_datagram *d)
     SIM_CHECK(w->sim, wire_header_read((struct bytes){d->octets, d->len}, &h) == 0,
               "%s sends what is no IKE", d->sender->name);
     if (h.exchange == EXCHANGE_IKE_SA_INIT ||
-        (h.next_payload != PAYLOAD_SK && h.next_payload != PAYLOAD_SKF))
+        (h.next_payload != PAYLOAD_SK && h.next_payload != PAYLOAD_SKF)) {
+        in_the_clear(w, d, &h);
         return;
+    }
     struct part part = part_of(w, d, &h);
     struct line *l = line(w->watch, &h, (h.flags & (FLAG_INITIATOR | FLAG_RESPONSE)) | 1);
     if (again(w, l, d, &h, &part))

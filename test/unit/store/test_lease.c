@@ -135,6 +135,32 @@ static void handed_over(void **state)
     lease_book_free(book);
 }
 
+/* Two of one identity give way to a third, which needs one address: the other one is free. The same
+ * when what is given back finds one there. */
+static void one_of_each(void **state)
+{
+    (void)state;
+    struct lease_book *book = book_of("10.9.0.0/29", "fd00:9::/64");
+    struct identity alice = named("alice@x");
+    for (int wanted = 0; wanted < 2; wanted++) {
+        assert_string_equal(take(book, 4, "alice@x", 1, NULL, "10.9.0.2"), "10.9.0.2");
+        assert_string_equal(take(book, 4, "alice@x", 2, NULL, "10.9.0.3"), "10.9.0.3");
+        lease_hand_over(book, &alice, 3);
+        assert_int_equal(lease_count(book), 2);
+        const char *want = wanted ? "10.9.0.3" : "10.9.0.2";
+        assert_string_equal(take(book, 4, "alice@x", 3, NULL, want), want);
+        assert_int_equal(lease_count(book), 1);
+        assert_string_equal(take(book, 4, "alice@x", 4, NULL, NULL),
+                            wanted ? "10.9.0.2" : "10.9.0.3");
+        lease_move(book, &alice, 4, 3);
+        assert_int_equal(lease_count(book), 1);
+        assert_string_equal(take(book, 4, "alice@x", 3, NULL, NULL), want);
+        lease_release(book, 3, 5);
+        assert_int_equal(lease_count(book), 0);
+    }
+    lease_book_free(book);
+}
+
 /* A tunnel that another one of the same peer renews: its leases go over, and come back when that
  * one is given up. Nobody else's do. */
 static void moved(void **state)
@@ -197,10 +223,15 @@ static void gateway_addresses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sticky),           cmocka_unit_test(full_then_oldest),
-        cmocka_unit_test(fixed_and_wanted), cmocka_unit_test(all_at_once),
-        cmocka_unit_test(handed_over),      cmocka_unit_test(moved),
-        cmocka_unit_test(bounded),          cmocka_unit_test(gateway_addresses),
+        cmocka_unit_test(one_of_each),
+        cmocka_unit_test(sticky),
+        cmocka_unit_test(full_then_oldest),
+        cmocka_unit_test(fixed_and_wanted),
+        cmocka_unit_test(all_at_once),
+        cmocka_unit_test(handed_over),
+        cmocka_unit_test(moved),
+        cmocka_unit_test(bounded),
+        cmocka_unit_test(gateway_addresses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -655,6 +655,33 @@ static void test_anew_without_mobike(void **state)
     pair_end(&p);
 }
 
+/* The gateway does not take a place that is inside its own tunnel: the client goes to the next one,
+ * and without one the tunnel stays as it is (RFC 4555 3.5). */
+static void test_unacceptable(void **state)
+{
+    (void)state;
+    for (int more = 0; more < 2; more++) {
+        struct pair p = roaming();
+        up(&p);
+        sim_run(p.sim, TIME_SECOND);
+        p.client->uplinks[1].nat_ip = status_of(p.client).ip4;
+        p.client->uplinks[2].down = !more;
+        unsigned moves = p.gateway->esp_moves;
+        change(&p, 0, 1);
+        sim_run(p.sim, 2 * TIME_SECOND);
+        if (more)
+            expect_on(&p, 2, "2001:db8:9::1");
+        else
+            assert_int_equal(p.gateway->esp_moves, moves);
+        assert_int_equal(sim_events(p.client, IKE_EVENT_DOWN), 0);
+        change(&p, 1, 0);
+        sim_run(p.sim, 2 * TIME_SECOND);
+        expect_on(&p, 0, "192.0.2.1");
+        sim_check_pair(p.sim, p.client, p.gateway);
+        pair_end(&p);
+    }
+}
+
 /* refuse-nat: wifi without NAT, then mobile with one (RFC 4555 3.9). */
 static void test_no_nats_allowed(void **state)
 {
@@ -699,6 +726,7 @@ int main(void)
         cmocka_unit_test(test_follow_esp_checked),
         cmocka_unit_test(test_move_without_mobike),
         cmocka_unit_test(test_anew_without_mobike),
+        cmocka_unit_test(test_unacceptable),
         cmocka_unit_test(test_no_nats_allowed),
     };
     return cmocka_run_group_tests(tests, pair_group_start, pair_group_end);

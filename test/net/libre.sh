@@ -209,9 +209,12 @@ libre_down()
     on "$1" timeout 10 ipsec whack --terminate --name peer >/dev/null 2>&1
 }
 
+# 4.10 calls a child "ipsec".
 libre_rekey()
 {
-    on "$1" timeout $((LAB_PATIENCE > 20 ? 60 : 20)) ipsec whack "--rekey-$2" --name peer >>"$(logfile "$1-rekey")" 2>&1
+    local what=$2
+    [ "$2" = ike ] || ! on "$1" ipsec whack --help 2>&1 | grep -q -- --rekey-ipsec || what=ipsec
+    on "$1" timeout $((LAB_PATIENCE > 20 ? 60 : 20)) ipsec whack "--rekey-$what" --name peer >>"$(logfile "$1-rekey")" 2>&1
 }
 
 libre_count()

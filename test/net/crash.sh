@@ -156,6 +156,30 @@ ike_alone()
     fi
 }
 
+# It has lost the secret of its tokens, too, so that nobody can tell a crash from a bad network: after
+# dpd (3 s) and 10 s without an answer a second IKE SA is tried, long before the first is given up.
+forgetful()
+{
+    local before up ms
+    before=$(address)
+    spawn client pings ping -D -n -i 0.05 10.20.0.1
+    sleep 11
+    kill_gateway
+    on server rm -f /var/lib/shrike/gateway.crash-secret
+    shrike_start server || { fail "$1, without its secret" 'the gateway does not start'; return; }
+    up=$(now_ms)
+    ms=$(first_reply "$up" 40)
+    stop pings
+    if [ "$ms" -lt 25000 ]; then
+        pass "$1, without its secret: back after $ms ms (dpd is 3 s)"
+    else
+        fail "$1, without its secret" "not back within 25 s ($ms)"
+    fi
+    same_place "$1, without its secret" "$before"
+    expect "$1, without its secret: the tunnel was never given up" on client \
+        sh -c '! grep -q "given up" /run/shrike/peer.log'
+}
+
 client_crash()
 {
     local before
@@ -188,6 +212,7 @@ done
 if setup 198.51.100.1 dpd=3s; then
     liveness 'IPv4, dpd'
     ike_alone 'IPv4, dpd'
+    forgetful 'IPv4, dpd'
 else
     fail dpd 'does not come up'
 fi

@@ -89,7 +89,7 @@ traffic()
 download()
 {
     spawn $server web python3 "$LAB_LIB/web.py" 10.20.0.1 80 "$LAB_DIR"
-    wait_for 5 on $server curl -s -o /dev/null -r 0-9 http://10.20.0.1/blob
+    wait_for 20 on $server curl -s -o /dev/null -r 0-9 http://10.20.0.1/blob
     expect "$1: TCP" on $client curl -s --max-time 60 -o "$LAB_DIR/blob.got" http://10.20.0.1/blob
     expect "$1: it arrives whole" cmp "$LAB_DIR/blob" "$LAB_DIR/blob.got"
     stop web

@@ -95,35 +95,40 @@ libre_conf()
         echo 'config setup'
         echo "    logfile=$LAB_DIR/log/$name-pluto.log"
         printf '    %s\n' "${c[setup]:-uniqueids=yes}"
-        echo 'conn peer'
-        libre_line left "${c[local]}"
-        libre_line leftid "$(libre_id "${c[id]:-}")"
-        libre_line leftcert "${c[cert]:-}"
-        [ -z "${c[cert]:-}" ] || libre_line leftsendcert always
-        libre_line leftsubnet "${c[lts]:-}"
-        libre_line right "${c[remote]}"
-        libre_line rightid "$(libre_id "${c[rid]:-}")"
-        libre_line rightsubnet "${c[rts]:-}"
-        libre_line rightaddresspool "${c[pool]:-}"
-        if [ -n "${c[pool]:-}" ]; then
-            printf '    %s\n' leftmodecfgserver=yes rightmodecfgclient=yes 'modecfgdns=192.0.2.53'
-        elif [ -n "${c[vips]:-}" ]; then
-            printf '    %s\n' leftmodecfgclient=yes rightmodecfgserver=yes
-        fi
-        [ -z "${c[cert]:-}" ] || libre_line rightca "${c[rightca]-%same}"
-        libre_line authby "${c[auth]}"
-        libre_line ike "$ike"
-        libre_line esp "$esp"
-        [ -z "$ah" ] || printf '    %s\n' phase2=ah "ah=$ah"
-        libre_line ikelifetime "${c[ike_life]}"
-        libre_line salifetime "${c[child_life]}"
-        printf '    %s\n' ikev2=insist narrowing=yes fragmentation=yes rekey=yes auto=add
-        printf '    %s\n' ${c[more]:-}
-        [ -z "${c[second]:-}" ] || printf '%s\n' 'conn two' '    also=peer' \
-            "    leftsubnet=${c[second]%,*}" "    rightsubnet=${c[second]#*,}"
+        libre_conn peer "${c[lts]:-}" "${c[rts]:-}"
+        [ -z "${c[second]:-}" ] || libre_conn two "${c[second]%,*}" "${c[second]#*,}"
     } | libre_write "$name" /etc/ipsec.conf
     [ -z "${c[psk]:-}" ] ||
         echo "$(libre_id "${c[id]}") $(libre_id "${c[rid]}") : PSK \"${c[psk]}\"" | libre_write "$name" /etc/ipsec.secrets
+}
+
+# One conn of libre_conf, whose words c[...] are; the second of them may not say "also": it has other networks.
+libre_conn()
+{
+    echo "conn $1"
+    libre_line left "${c[local]}"
+    libre_line leftid "$(libre_id "${c[id]:-}")"
+    libre_line leftcert "${c[cert]:-}"
+    [ -z "${c[cert]:-}" ] || libre_line leftsendcert always
+    libre_line leftsubnet "$2"
+    libre_line right "${c[remote]}"
+    libre_line rightid "$(libre_id "${c[rid]:-}")"
+    libre_line rightsubnet "$3"
+    libre_line rightaddresspool "${c[pool]:-}"
+    if [ -n "${c[pool]:-}" ]; then
+        printf '    %s\n' leftmodecfgserver=yes rightmodecfgclient=yes 'modecfgdns=192.0.2.53'
+    elif [ -n "${c[vips]:-}" ]; then
+        printf '    %s\n' leftmodecfgclient=yes rightmodecfgserver=yes
+    fi
+    [ -z "${c[cert]:-}" ] || libre_line rightca "${c[rightca]-%same}"
+    libre_line authby "${c[auth]}"
+    libre_line ike "$ike"
+    libre_line esp "$esp"
+    [ -z "$ah" ] || printf '    %s\n' phase2=ah "ah=$ah"
+    libre_line ikelifetime "${c[ike_life]}"
+    libre_line salifetime "${c[child_life]}"
+    printf '    %s\n' ikev2=insist narrowing=yes fragmentation=yes rekey=yes auto=add
+    printf '    %s\n' ${c[more]:-}
 }
 
 libre_line()

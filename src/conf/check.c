@@ -405,7 +405,7 @@ int conf_inspect(const struct conf *conf, int64_t now, struct conf_faults *fault
     if (conf->gateway) {
         check_networks(&in);
         check_somebody(&in);
-    } else {
+    } else if (!conf->tunnel.transport) {
         check_traffic(&in);
     }
     return faults->count - faults->warnings > before ? ERR_CONFIG : 0;

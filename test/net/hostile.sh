@@ -146,15 +146,15 @@ fi
 . "$LAB_LIB/roots.sh"
 [ $$ = 1 ] || root_need impair || exit 1
 [ $$ = 1 ] || [ -z "${SHRIKE_IN_VM:-}" ] || modprobe -aq esp4 xfrm_user tun veth bridge nf_tables
-export LAB_PATIENCE=60
+slow=1 # so many times longer we wait
+[ -z "${SHRIKE_IN_VM:-}" ] || slow=4
+export LAB_PATIENCE=$((60 * slow))
 lab_enter "$@"
 . "$LAB_LIB/libre.sh"
 . "$LAB_LIB/shrike.sh"
 . "$LAB_LIB/pki.sh"
 shopt -s extglob
 role=$1 only=${2:-*}
-slow=1 # so many times longer we wait
-[ -z "${SHRIKE_IN_VM:-}" ] || slow=4
 
 # ---- the network and the two daemons
 

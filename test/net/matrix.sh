@@ -335,6 +335,9 @@ run_cell()
     elif carries && saw_"${k[ready]:-none}" && "act_${k[act]}" && { [ "${k[over]:-}" = yes ] || carries; }; then
         record ok "${k[note]:-}"
     else
+        # OpenIKED answers a peer with success also where its kernel has refused.
+        [ $kind != iked ] || ! iked_says $them pfkey_reply ||
+            why+="; OpenIKED: $(grep -o 'pfkey_reply: .*' "$(logfile $them)" | tail -n 1)"
         record fails "$why"
     fi
     [ "$result" != fails ] || [ -z "${LAB_KEEP:-}" ] || keep_cell

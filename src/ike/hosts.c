@@ -102,10 +102,10 @@ static void keep_seen(struct child *c, const struct ip seen[static 2])
 
 void hosts_describe(const struct child *c, struct ike_child *out)
 {
-    const struct selector *local = c->selectors, *remote = c->selectors + c->local_count;
     out->transport = c->hosts != NULL;
     if (!c->hosts || !c->selectors)
         return;
+    const struct selector *local = c->selectors, *remote = c->selectors + c->local_count;
     if (!ip_equal(&c->hosts->seen_local, &local->low))
         out->seen_local = c->hosts->seen_local;
     if (!ip_equal(&c->hosts->seen_remote, &remote->low))

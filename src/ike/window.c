@@ -140,8 +140,22 @@ struct exchange window_close(struct ike_engine *e, struct sa *sa)
     return done;
 }
 
+/* A replaced SA may still have to repeat the answer that made its successor: to forget it would
+ * tell a peer that waits for that answer that we have lost all (crash.c). */
+static void give_up_replaced(struct ike_engine *e, struct sa *sa)
+{
+    if (sa->expire_at != TIME_NEVER && e->now < sa->expire_at)
+        sa_arm(e, &sa->timer_out, sa->expire_at);
+    else
+        sa_linger(e, sa);
+}
+
 static void give_up(struct ike_engine *e, struct sa *sa)
 {
+    if (sa->state == IKE_STATE_REKEYED) {
+        give_up_replaced(e, sa);
+        return;
+    }
     if (sa->tunnel && sa->tunnel->sa == sa) {
         bool up = sa->tunnel->established;
         const struct handshake *h = sa->handshake;

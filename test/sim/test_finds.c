@@ -371,13 +371,49 @@ static void test_nat_comes_between(void **state)
     pair_end(&p);
 }
 
+/* Nothing of the client's arrives: a request of its own, and then its answers to the gateway's
+ * rekey of the IKE SA. It gives up the request, and not the SA that the answer belongs to: else it
+ * would tell the gateway, which asks once more, that it has lost all. */
+static enum sim_fate client_is_mute(struct sim *sim, struct sim_datagram *d)
+{
+    return d->sender == sim->hosts[0] ? SIM_DROP : SIM_PASS;
+}
+
+static void test_request_of_replaced_sa(void **state)
+{
+    (void)state;
+    struct pair p = pair_make();
+    p.client->setup.has_crash_secret = true;
+    pair_up(&p);
+    p.sim->filter = client_is_mute;
+    assert_int_equal(sim_command(p.client, IKE_CHECK, 0), 0);
+    sim_run(p.sim, 25 * TIME_SECOND);
+    assert_int_equal(sim_command(p.gateway, IKE_REKEY_IKE, 0), 0);
+    sim_run(p.sim, 40 * TIME_SECOND);
+    assert_int_equal(sim_events(p.client, IKE_EVENT_REKEYED_IKE), 1);
+    assert_int_equal(sim_events(p.gateway, IKE_EVENT_REKEYED_IKE), 0);
+    p.sim->filter = NULL;
+    sim_run(p.sim, 15 * TIME_SECOND);
+    assert_int_equal(sim_events(p.gateway, IKE_EVENT_REKEYED_IKE), 1);
+    assert_int_equal(ike_counters(p.client->engine)->crash_told, 0);
+    sim_run(p.sim, 120 * TIME_SECOND);
+    assert_int_equal(sim_events(p.client, IKE_EVENT_DOWN), 0);
+    sim_check_pair(p.sim, p.client, p.gateway);
+    pair_end(&p);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rekey_before_answer), cmocka_unit_test(test_delete_before_answer),
-        cmocka_unit_test(test_error_at_the_end),    cmocka_unit_test(test_move_during_rekey),
-        cmocka_unit_test(test_heard_elsewhere),     cmocka_unit_test(test_heard_elsewhere_and_here),
-        cmocka_unit_test(test_update_on_successor), cmocka_unit_test(test_rival_is_replaced),
-        cmocka_unit_test(test_auth_at_wrong_port),  cmocka_unit_test(test_nat_comes_between)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rekey_before_answer),
+                                       cmocka_unit_test(test_delete_before_answer),
+                                       cmocka_unit_test(test_error_at_the_end),
+                                       cmocka_unit_test(test_move_during_rekey),
+                                       cmocka_unit_test(test_heard_elsewhere),
+                                       cmocka_unit_test(test_heard_elsewhere_and_here),
+                                       cmocka_unit_test(test_update_on_successor),
+                                       cmocka_unit_test(test_rival_is_replaced),
+                                       cmocka_unit_test(test_auth_at_wrong_port),
+                                       cmocka_unit_test(test_nat_comes_between),
+                                       cmocka_unit_test(test_request_of_replaced_sa)};
     return cmocka_run_group_tests(tests, pair_group_start, pair_group_end);
 }

@@ -373,6 +373,8 @@ void roam_answered(struct ike_engine *e, struct sa *sa, const struct ike_path *p
 void roam_heard(struct ike_engine *e, struct sa *sa, const struct ike_path *at);
 void roam_told(struct ike_engine *e, struct sa *sa, const struct ike_path *from);
 void roam_updated(struct ike_engine *e, struct sa *sa, const struct input *in);
+/* Another IKE SA, made anew, carries the tunnel. */
+void roam_settled(struct roam *r);
 void roam_tried(struct ike_engine *e, struct sa *sa, const struct ike_path *path);
 time_us roam_at(const struct sa *sa);
 void roam_time(struct ike_engine *e, struct sa *sa);

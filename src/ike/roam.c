@@ -495,6 +495,13 @@ void roam_updated(struct ike_engine *e, struct sa *sa, const struct input *in)
         queue_move(e, sa);
 }
 
+/* Where the IKE SA before this one was to go, and what was asked there, is its own affair. */
+void roam_settled(struct roam *r)
+{
+    r->searching = r->unsure = false;
+    r->checking = r->early = r->probing = false;
+}
+
 static bool is_better(const struct ike_engine *e, const struct sa *sa, const struct ike_path *path)
 {
     const struct ike_local *here = own_of(e, &sa->path), *there = own_of(e, path);

@@ -72,6 +72,24 @@ static void test_reauth(void **state)
     end(&p);
 }
 
+/* A new place of the gateway was being asked on the old SA, and traffic waited at the place before:
+ * that is nothing to the new one. */
+static void test_check_under_way(void **state)
+{
+    (void)state;
+    struct pair p = begin(100);
+    const struct sa *sa = tunnel_of(p.client)->sa;
+    struct roam *r = roam_of(tunnel_of(p.client));
+    uint64_t spi = sa->spi_own;
+    r->checking = true;
+    r->safe = sa->path;
+    r->safe_udp = !sa->udp;
+    sim_run(p.sim, 200 * TIME_SECOND);
+    assert_true(tunnel_of(p.client)->sa->spi_own != spi);
+    sim_check_pair(p.sim, p.client, p.gateway);
+    end(&p);
+}
+
 /* Also what the client sent on the old SA just before its Delete, and came in after it; and one
  * connection for each client is no hindrance. */
 static void test_reauth_loses_nothing(void **state)
@@ -514,6 +532,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reauth),
+        cmocka_unit_test(test_check_under_way),
         cmocka_unit_test(test_reauth_loses_nothing),
         cmocka_unit_test(test_auth_lifetime),
         cmocka_unit_test(test_auth_lifetime_at_first),

@@ -122,13 +122,21 @@ static struct sim_sa *find(const struct sim_host *host, uint32_t spi)
     return NULL;
 }
 
+/* It had ended for good, with its tunnel, before this one came in another tunnel. */
+static bool is_of_dead_tunnel(const struct sim_sa *sa, const struct sim_sa *later)
+{
+    return sa && sa->gone && sa->child.tunnel != later->child.tunnel && sa->until < later->added;
+}
+
 /* Does this host still have a living SA that belongs together with one of the sender's tunnel? If
- * not, the tunnel itself came to its end, and what was under way is nobody's loss. */
-static bool still_paired(const struct sim_host *host, const struct sim_packet *packet)
+ * not, the tunnel itself came to its end, and what was under way is nobody's loss. A sender that
+ * has not noticed, and connects a second time beside it, goes on as the same tunnel. */
+static bool still_paired(const struct sim_host *host, const struct sim_packet *packet,
+                         const struct sim_sa *sa)
 {
     for (const struct sim_sa *mine = host->sas; mine; mine = mine->next) {
         const struct sim_sa *theirs = mine->gone ? NULL : find(packet->from, mine->child.spi_out);
-        if (theirs && theirs->child.tunnel == packet->from_tunnel)
+        if (theirs && theirs->child.tunnel == packet->from_tunnel && !is_of_dead_tunnel(sa, mine))
             return true;
     }
     return false;
@@ -163,7 +171,7 @@ void sim_plane_packet(struct sim_host *host, const struct sim_packet *packet)
         }
         return;
     }
-    if (!still_paired(host, packet))
+    if (!still_paired(host, packet, sa))
         return;
     host->packets_lost++;
     SIM_CHECK(sim, sim->packets_may_be_lost, "%s cannot open a packet for SPI %08x (%s)",

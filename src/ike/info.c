@@ -67,9 +67,8 @@ void child_gone(struct ike_engine *e, struct child *c, int err)
     if (sa->child_count == 0 && sa->tunnel && sa->tunnel->sa == sa) {
         sa->childless_at = e->now + CHILDLESS_LIFE;
         sa_plan_duty(e, sa);
-    } else {
-        wish_later(e, sa, WISH_AGAIN);
     }
+    wish_later(e, sa, WISH_AGAIN); /* also when another child comes first, and the tunnel stays */
 }
 
 /* Children the peer deletes; those whose Delete we have sent ourselves are not named in the answer

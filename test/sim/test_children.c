@@ -74,11 +74,16 @@ static void start(struct pair *p)
     sim_run(p->sim, 5 * TIME_SECOND);
 }
 
-static void command_child(struct sim_host *host, uint32_t kind, const struct ike_child *child)
+static void order_child(struct sim_host *host, uint32_t kind, const struct ike_child *child)
 {
     struct ike_command command = {.kind = kind, .tunnel = child->tunnel, .spi_in = child->spi_in};
     assert_int_equal(ike_command(host->engine, host->sim->now, &command, NULL), 0);
     sim_drain(host);
+}
+
+static void command_child(struct sim_host *host, uint32_t kind, const struct ike_child *child)
+{
+    order_child(host, kind, child);
     sim_run(host->sim, 15 * TIME_SECOND);
 }
 
@@ -419,12 +424,48 @@ static void algorithms_that_the_gateway_has_not(void **state)
     }
 }
 
+/* The last child goes while another one was put off by TEMPORARY_FAILURE: that one comes, so the
+ * tunnel stays, and the one that went is wanted again. */
+static bool put_off;
+
+static enum sim_fate gateway_rekeys_in_vain(struct sim *sim, struct sim_datagram *d)
+{
+    bool response = d->octets[19] & FLAG_RESPONSE;
+    if (d->octets[18] != EXCHANGE_CREATE_CHILD_SA || d->sender != sim->hosts[1])
+        return SIM_PASS;
+    put_off |= response;
+    return response ? SIM_PASS : SIM_DROP;
+}
+
+static void last_child_goes(void **state)
+{
+    (void)state;
+    struct pair p = three();
+    p.client->conf.child_count = 1;
+    start(&p);
+    command_child(p.client, IKE_DELETE_CHILD, child_for(p.client, "10.2.0.0/16[tcp/443]"));
+    put_off = false;
+    p.sim->filter = gateway_rekeys_in_vain;
+    assert_int_equal(sim_command(p.gateway, IKE_REKEY_IKE, 0), 0);
+    for (int i = 0; i < 4000 && !put_off; i++)
+        sim_run(p.sim, 10 * TIME_MILLISECOND);
+    assert_true(put_off);
+    order_child(p.client, IKE_DELETE_CHILD, child_for(p.client, "10.1.0.0/16"));
+    sim_run(p.sim, TIME_SECOND);
+    assert_int_equal(sim_live_sas(p.client), 0);
+    p.sim->filter = NULL;
+    sim_run(p.sim, 60 * TIME_SECOND);
+    check_children(&p, 2);
+    pair_end(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_of_many_are_rekeyed),
         cmocka_unit_test(algorithms_that_the_gateway_has_not),
         cmocka_unit_test(several_children),
+        cmocka_unit_test(last_child_goes),
         cmocka_unit_test(each_is_rekeyed_alone),
         cmocka_unit_test(a_missing_one_comes_back),
         cmocka_unit_test(a_refused_one_harms_no_other),

@@ -116,11 +116,17 @@ static enum outcome predict(const struct sa *to, const struct plan *p)
     return ++model.count == model.total ? WHOLE : STORED;
 }
 
+/* The other end of the receiver's SA; it may have given up. */
+static struct sa *senders_sa(void)
+{
+    const struct sa *to = receivers_sa();
+    return to ? map_get(&pair.side[from].engine->sas, to->spi_peer) : NULL;
+}
+
 static bool seal_piece(const struct plan *p, uint8_t *out, size_t *len)
 {
     struct ike_engine *e = pair.side[from].engine;
-    const struct sa *to = receivers_sa();
-    struct sa *sa = to ? map_get(&e->sas, to->spi_peer) : NULL;
+    struct sa *sa = senders_sa();
     if (!sa || sa->chosen.encr == 0)
         return false;
     uint8_t flags =
@@ -198,8 +204,8 @@ static void message(struct reader *r)
     struct wire_builder b;
     if (!to || count == 0)
         return;
-    bool answered = !model.begun && to->fragment && to->state == IKE_STATE_ESTABLISHED &&
-                    (without == 0 || without > count);
+    bool answered = !model.begun && to->fragment && senders_sa() &&
+                    to->state == IKE_STATE_ESTABLISHED && (without == 0 || without > count);
     uint32_t id = to->next_in;
     wire_begin_inner(&b, inner, sizeof(inner));
     wire_put_notify(&b, 40000, reader_bytes(r, r->left < 64 ? r->left : 64));

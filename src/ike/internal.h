@@ -314,6 +314,7 @@ struct roam {
     uint8_t next;                  /* of the paths, and of the rounds */
     time_us since;                 /* when the search began */
     struct ike_path sent_on;       /* that the UPDATE under way was made for */
+    bool strewn;                   /* and it went over others, too */
     struct ike_path trial, round;  /* round: the last that was tried in a search */
     struct ip standby[IKE_LOCALS]; /* our addresses beside the one in use that were tried */
     uint8_t standby_count;

@@ -129,6 +129,7 @@ void mobike_put_request(struct ike_engine *e, struct sa *sa, const struct task *
         return; /* an empty message asks for a sign of life */
     if (task->kind == TASK_UPDATE && r) {
         r->sent_on = sa->path;
+        r->strewn = false;
         wire_put_notify(b, NOTIFY_UPDATE_SA_ADDRESSES, (struct bytes){0});
         if (e->conf->refuse_nat)
             put_no_nats(sa, b);

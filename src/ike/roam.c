@@ -351,6 +351,8 @@ const struct ike_path *roam_path(struct ike_engine *e, struct sa *sa)
     if (count == 0)
         return &sa->path;
     r->round = all[r->next++ % count];
+    if (sa->out.task.kind == TASK_UPDATE && !path_equal(&r->round, &r->sent_on))
+        r->strewn = true;
     return &r->round;
 }
 
@@ -475,8 +477,11 @@ void roam_updated(struct ike_engine *e, struct sa *sa, const struct input *in)
     bool udp = sa->udp;
     if (!r)
         return;
-    if (!path_equal(&r->sent_on, &sa->path)) {
-        roam_update(e, sa); /* we have moved since */
+    if (r->strewn || !path_equal(&r->sent_on, &sa->path)) {
+        /* We have moved since; or the gateway may have taken a copy that came over another path
+         * for our place, and answered one that came over this. */
+        r->strewn = false;
+        roam_update(e, sa);
         return;
     }
     if (wire_notify_find(in->inner, NOTIFY_UNEXPECTED_NAT_DETECTED, &n)) {

@@ -326,6 +326,42 @@ static void test_gateway_moves(void **state)
     }
 }
 
+/* One copy of the update comes over the gateway's second address, and its answer is lost; the next
+ * copy comes over the first, and that is where the client takes its place to be. */
+static bool second_has_it;
+static enum sim_fate scattered(struct sim *sim, struct sim_datagram *d)
+{
+    struct ip second;
+    assert_true(ip_parse("192.0.2.200", &second));
+    bool client = d->sender == sim->hosts[0], response = d->octets[19] & FLAG_RESPONSE;
+    if (client && ip_equal(&d->to.ip, &second)) {
+        second_has_it = true;
+        return SIM_PASS;
+    }
+    if (client)
+        return second_has_it || response ? SIM_PASS : SIM_DROP;
+    return response && ip_equal(&d->from.ip, &second) ? SIM_DROP : SIM_PASS;
+}
+
+static void test_scattered_update(void **state)
+{
+    (void)state;
+    struct pair p = roaming();
+    sim_uplink(p.gateway, "192.0.2.200", NULL);
+    up(&p);
+    sim_run(p.sim, TIME_SECOND);
+    second_has_it = false;
+    p.sim->filter = scattered;
+    change(&p, 0, 1);
+    sim_run(p.sim, 3 * TIME_SECOND);
+    p.sim->filter = NULL;
+    sim_run(p.sim, 5 * TIME_SECOND);
+    assert_true(second_has_it);
+    expect_on(&p, 1, "192.0.2.1");
+    sim_check_pair(p.sim, p.client, p.gateway);
+    pair_end(&p);
+}
+
 static struct ip quiet_nat;
 static enum sim_fate no_wifi(struct sim *sim, struct sim_datagram *d)
 {
@@ -711,6 +747,7 @@ int main(void)
         cmocka_unit_test(test_told_addresses),
         cmocka_unit_test(test_told_later),
         cmocka_unit_test(test_gateway_moves),
+        cmocka_unit_test(test_scattered_update),
         cmocka_unit_test(test_dead_uplink),
         cmocka_unit_test(test_captive_wifi),
         cmocka_unit_test(test_change_during_exchange),

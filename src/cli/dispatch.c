@@ -121,8 +121,8 @@ const struct verb verb_table[] = {
      .text = "NAME is a client (its section, its identity or its address) or a running gateway or\n"
              "tunnel. Says what was offered and what is accepted, which step failed, why, and how\n"
              "to fix it; without a name, for the last one. Gateways remember the last refusals,\n"
-             "the same one once with a number; the log has them at level debug only. Exit code 3\n"
-             "when nothing runs, 1 when nothing of that name was refused.",
+             "the same one once with a number; strangers are in the log at level debug only.\n"
+             "Exit code 3 when nothing runs, 1 when nothing of that name was refused.",
      .most = 1,
      .kind = WORD_NAME_OR_LAST,
      .run = verb_explain},

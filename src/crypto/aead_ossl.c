@@ -155,51 +155,61 @@ static bool ccm_run(EVP_CIPHER_CTX *ctx, struct aead_op *op, bool seal)
     return !seal || EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, len, op->icv) == 1;
 }
 
+/* A cipher that makes its own tag, over what is put in between these two. */
+static bool tagged_begin(EVP_CIPHER_CTX *ctx, const struct aead_op *op, bool seal)
+{
+    uint8_t nonce[12];
+
+    memcpy(nonce, op->aead->salt, 4);
+    memcpy(nonce + 4, op->iv, 8);
+    return EVP_CipherInit_ex2(ctx, NULL, NULL, nonce, seal, NULL) == 1 &&
+           (seal ||
+            EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, op->aead->icv_len, op->icv) == 1);
+}
+
+static bool tagged_end(EVP_CIPHER_CTX *ctx, const struct aead_op *op, bool seal)
+{
+    uint8_t none[16];
+    int n;
+
+    return EVP_CipherFinal_ex(ctx, none, &n) == 1 &&
+           (!seal ||
+            EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, op->aead->icv_len, op->icv) == 1);
+}
+
 /* RFC 4543: all is additional data, and nothing is text. ESP's IV is covered (section 3.3); AH's
  * stands in the field of the ICV, which counts as zeros (section 4). */
 static bool gmac_run(EVP_CIPHER_CTX *ctx, struct aead_op *op, bool seal)
 {
     bool esp = op->aead->mac != MAC_AES_GMAC;
-    uint8_t nonce[12], none[16];
     uint8_t high[4] = {(uint8_t)(op->esn_high >> 24), (uint8_t)(op->esn_high >> 16),
                        (uint8_t)(op->esn_high >> 8), (uint8_t)op->esn_high};
     const struct bytes covered[] = {{op->aad, op->aad_len},
                                     {op->iv, esp ? 8 : 0},
                                     {op->text, op->text_len},
                                     {high, op->has_esn_high ? sizeof(high) : 0}};
-    int len = op->aead->icv_len, n;
+    int n;
 
-    memcpy(nonce, op->aead->salt, 4);
-    memcpy(nonce + 4, op->iv, 8);
-    if (EVP_CipherInit_ex2(ctx, NULL, NULL, nonce, seal, NULL) != 1 ||
-        (!seal && EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, len, op->icv) != 1))
+    if (!tagged_begin(ctx, op, seal))
         return false;
     for (size_t i = 0; i < ARRAY_LEN(covered); i++)
         if (covered[i].len > 0 &&
             EVP_CipherUpdate(ctx, NULL, &n, covered[i].at, (int)covered[i].len) != 1)
             return false;
-    if (EVP_CipherFinal_ex(ctx, none, &n) != 1)
-        return false;
-    return !seal || EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, len, op->icv) == 1;
+    return tagged_end(ctx, op, seal);
 }
 
 static bool aead_run(EVP_CIPHER_CTX *ctx, struct aead_op *op, bool seal)
 {
-    uint8_t nonce[12], none[16];
-    int len = op->aead->icv_len, n;
+    int n;
 
-    memcpy(nonce, op->aead->salt, 4);
-    memcpy(nonce + 4, op->iv, 8);
-    if (EVP_CipherInit_ex2(ctx, NULL, NULL, nonce, seal, NULL) != 1 ||
-        (!seal && EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, len, op->icv) != 1))
+    if (!tagged_begin(ctx, op, seal))
         return false;
     if (op->aad_len > 0 && EVP_CipherUpdate(ctx, NULL, &n, op->aad, op->aad_len) != 1)
         return false;
     if (op->text_len > 0 && EVP_CipherUpdate(ctx, op->text, &n, op->text, (int)op->text_len) != 1)
         return false;
-    if (EVP_CipherFinal_ex(ctx, none, &n) != 1)
-        return false;
-    return !seal || EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, len, op->icv) == 1;
+    return tagged_end(ctx, op, seal);
 }
 
 /* CBC, CTR with RFC 3686's counter block (salt, IV, a count from 1), or nothing at all. */

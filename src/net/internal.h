@@ -59,6 +59,17 @@ bool flow_match(const struct net_flow *flow, struct flow_match *out);
 int guard_set(const struct net_flows_plan *plan, const struct flow_entry *list, size_t count,
               char why[static NET_WHY]) MUST_USE;
 
+/* A script for nft, written into room that the caller has; a piece too long makes it bad. */
+struct nft_script {
+    char *at;
+    size_t len, room;
+    bool bad;
+};
+void nft_say(struct nft_script *script, const char *format, ...) PRINTF_LIKE(2, 3);
+/* All of it or nothing. For the sentence: whose rules these are, and what to set without nft. */
+int nft_run(const struct nft_script *script, const char *whose, const char *without,
+            char why[static NET_WHY]) MUST_USE;
+
 /* Writes the sentence of a failure and returns the error that fits errno. */
 int net_fail(char why[static NET_WHY], int error, const char *format, ...) PRINTF_LIKE(3, 4);
 

@@ -9,24 +9,7 @@
 
 enum { SCRIPT_MAX = 4096 };
 
-struct script {
-    char text[SCRIPT_MAX];
-    size_t len;
-    bool bad;
-};
-
-static void say(struct script *script, const char *format, ...) PRINTF_LIKE(2, 3);
-static void say(struct script *script, const char *format, ...)
-{
-    va_list list;
-    va_start(list, format);
-    int len = vsnprintf(script->text + script->len, SCRIPT_MAX - script->len, format, list);
-    va_end(list);
-    if (len < 0 || (size_t)len >= SCRIPT_MAX - script->len)
-        script->bad = true;
-    else
-        script->len += (size_t)len;
-}
+static const char RULES[] = "the gateway's rules", WITHOUT[] = "nat = no";
 
 static int forwarding_on(const char *path, char why[static NET_WHY])
 {
@@ -64,40 +47,27 @@ static bool pool_set(const struct net_gateway_plan *plan, uint8_t family, char *
     return true;
 }
 
-static void masquerade(struct script *script, const struct net_gateway_plan *plan)
+static void masquerade(struct nft_script *script, const struct net_gateway_plan *plan)
 {
     char set[4 * ADDR_TEXT];
     static const struct {
         uint8_t family;
         const char *word;
     } kinds[] = {{4, "ip"}, {6, "ip6"}};
-    say(script, "chain leave { type nat hook postrouting priority 100; policy accept;\n");
+    nft_say(script, "chain leave { type nat hook postrouting priority 100; policy accept;\n");
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
         if (pool_set(plan, kinds[i].family, set, sizeof(set)))
-            say(script, "oifname \"%s\" %s saddr %s %s daddr != %s masquerade\n", plan->outside,
-                kinds[i].word, set, kinds[i].word, set);
-    say(script, "}\n");
-}
-
-static int run_script(const struct script *script, char why[static NET_WHY])
-{
-    static const char *const argv[] = {"nft", "-f", "-", NULL};
-    char said[160];
-    int result = script->bad ? ERR_LIMIT : net_execute(argv, script->text, said, sizeof(said));
-    if (result == 0)
-        return 0;
-    if (result == ERR_NOT_FOUND)
-        snprintf(why, NET_WHY, "nft is not installed: apt install nftables, or nat = no");
-    else
-        snprintf(why, NET_WHY, "nft refused the gateway's rules: %s", said);
-    return ERR_SYSTEM;
+            nft_say(script, "oifname \"%s\" %s saddr %s %s daddr != %s masquerade\n", plan->outside,
+                    kinds[i].word, set, kinds[i].word, set);
+    nft_say(script, "}\n");
 }
 
 int net_gateway_up(const struct net_gateway_plan *plan, char why[static NET_WHY])
 {
     static const char *const switches[] = {"/proc/sys/net/ipv4/ip_forward",
                                            "/proc/sys/net/ipv6/conf/all/forwarding"};
-    struct script script = {.len = 0};
+    char text[SCRIPT_MAX];
+    struct nft_script script = {.at = text, .room = sizeof(text)};
     for (size_t i = 0; i < ARRAY_LEN(switches); i++) {
         bool wanted = false;
         for (size_t p = 0; p < plan->count; p++)
@@ -108,24 +78,25 @@ int net_gateway_up(const struct net_gateway_plan *plan, char why[static NET_WHY]
     }
     if (!plan->masquerade && plan->between_clients)
         return 0;
-    say(&script, "table inet shrike_%s {}\ndelete table inet shrike_%s\n", plan->device,
-        plan->device);
-    say(&script, "table inet shrike_%s {\n", plan->device);
+    nft_say(&script, "table inet shrike_%s {}\ndelete table inet shrike_%s\n", plan->device,
+            plan->device);
+    nft_say(&script, "table inet shrike_%s {\n", plan->device);
     if (plan->masquerade)
         masquerade(&script, plan);
     if (!plan->between_clients)
-        say(&script,
-            "chain across { type filter hook forward priority 0; policy accept;\n"
-            "iifname \"%s\" oifname \"%s\" drop\n}\n",
-            plan->device, plan->device);
-    say(&script, "}\n");
-    return run_script(&script, why);
+        nft_say(&script,
+                "chain across { type filter hook forward priority 0; policy accept;\n"
+                "iifname \"%s\" oifname \"%s\" drop\n}\n",
+                plan->device, plan->device);
+    nft_say(&script, "}\n");
+    return nft_run(&script, RULES, WITHOUT, why);
 }
 
 void net_gateway_down(const char *device)
 {
-    struct script script = {.len = 0};
+    char text[SCRIPT_MAX];
+    struct nft_script script = {.at = text, .room = sizeof(text)};
     char why[NET_WHY];
-    say(&script, "table inet shrike_%s {}\ndelete table inet shrike_%s\n", device, device);
-    (void)!run_script(&script, why);
+    nft_say(&script, "table inet shrike_%s {}\ndelete table inet shrike_%s\n", device, device);
+    (void)!nft_run(&script, RULES, WITHOUT, why);
 }

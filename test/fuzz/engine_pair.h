@@ -384,6 +384,16 @@ static inline void pair_feed(struct engine_pair *p, int i, const struct ike_path
     pair_drain(p, i);
 }
 
+/* A datagram of any octets, its length before them; no more than `most`. */
+static inline size_t pair_read_datagram(struct reader *r, uint8_t *octets, size_t most)
+{
+    size_t len = reader_u16(r);
+    len = len < r->left ? len : r->left;
+    len = len < most ? len : most;
+    reader_copy(r, octets, len);
+    return len;
+}
+
 /* One octet of the next datagram, where and by which bits the input says. */
 static inline void pair_flip(struct engine_pair *p, struct reader *r)
 {

@@ -28,10 +28,7 @@ static void one(struct engine_pair *p, int to, struct reader *r)
 {
     static uint8_t octets[DATAGRAM_MAX];
     uint8_t flags = reader_u8(r);
-    size_t len = reader_u16(r);
-    len = len < r->left ? len : r->left;
-    len = len < DATAGRAM_MAX ? len : DATAGRAM_MAX;
-    reader_copy(r, octets, len);
+    size_t len = pair_read_datagram(r, octets, sizeof(octets));
     const struct sa *sa = any_sa(p->side[to].engine);
     struct writer w = writer_of(octets, 16);
     if ((flags & 1) && sa && len >= 16) {

@@ -76,10 +76,7 @@ static void stranger(struct reader *r)
 {
     static uint8_t octets[DATAGRAM_MAX];
     uint8_t how = reader_u8(r);
-    size_t len = reader_u16(r);
-    len = len < r->left ? len : r->left;
-    len = len < DATAGRAM_MAX ? len : DATAGRAM_MAX;
-    reader_copy(r, octets, len);
+    size_t len = pair_read_datagram(r, octets, sizeof(octets));
     const struct sa *sa = how & 1 ? sa_of(how >> 5) : NULL;
     struct writer w = writer_of(octets, 16);
     if (sa && len >= 16) {

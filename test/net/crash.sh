@@ -51,6 +51,16 @@ kill_gateway()
     return 0
 }
 
+# revive_gateway WHAT: it dies without a word, and comes again.
+revive_gateway()
+{
+    kill_gateway
+    sleep 1
+    shrike_start server && return
+    fail "$1" 'the gateway does not start'
+    return 1
+}
+
 now_ms()
 {
     echo $((${EPOCHREALTIME/./} / 1000))
@@ -97,9 +107,7 @@ with_traffic()
     before=$(address)
     spawn client pings ping -D -n -i 0.05 10.20.0.1
     sleep 11 # a connection that was lost sooner is not begun again at once
-    kill_gateway
-    sleep 1
-    shrike_start server || { fail "$1" 'the gateway does not start'; return; }
+    revive_gateway "$1" || return
     up=$(now_ms)
     judge "$1, with traffic" "$(first_reply "$up" 20)"
     stop pings
@@ -112,8 +120,7 @@ one_packet()
     local before sent
     before=$(address)
     sleep 11
-    kill_gateway
-    shrike_start server || { fail "$1" 'the gateway does not start'; return; }
+    revive_gateway "$1" || return
     sleep 2
     sent=$(now_ms)
     spawn client pings ping -D -n -i 0.05 10.20.0.1
@@ -128,8 +135,7 @@ liveness()
     local before up
     before=$(address)
     sleep 11
-    kill_gateway
-    shrike_start server || { fail "$1" 'the gateway does not start'; return; }
+    revive_gateway "$1" || return
     up=$(now_ms)
     if wait_for 10 eval "[ \"\$(shrike_status server 'len(s[\"tunnels\"])')\" = 1 ]"; then
         pass "$1, idle: back by the liveness check after $(($(now_ms) - up)) ms (dpd is 3 s)"

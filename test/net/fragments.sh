@@ -84,20 +84,6 @@ down()
     if [ "$server_kind" = shrike ]; then shrike_stop $server; else sswan_stop $server; fi
 }
 
-# Before the router puts fragments together for its NAT.
-drop_fragments()
-{
-    at $router nft -f - <<END
-table inet no_fragments {
-    chain before {
-        type filter hook prerouting priority -500;
-        ip frag-off & 0x3fff != 0 counter drop
-        exthdr frag exists counter drop
-    }
-}
-END
-}
-
 drop_larger_than()
 {
     at $router nft -f - <<END
@@ -160,7 +146,7 @@ without_cutting()
     expect 'control: fragment = no leaves it to IP' true "$(
         [ "$(count wire-control "$IP_FRAGMENT")" -gt 0 ] && [ "$(count wire-control "$SKF")" = 0 ] &&
             echo true)"
-    drop_fragments
+    lose_fragments $router
     shrike_start $server
     if on $client timeout 6 "$SHRIKE" up /etc/shrike/peer.conf --wait >/dev/null 2>&1; then
         fail 'control: fragment = no' 'came up where IP fragments are dropped'
@@ -185,7 +171,7 @@ for pair in 'shrike shrike' 'shrike six' 'six shrike' 'shrike five' 'five shrike
     network "$from" "$to" || { skip "$pair" 'no root for it'; continue; }
     row "$from to $to, IPv4" 198.51.100.1
     row "$from to $to, IPv6" 2001:db8:5::1
-    drop_fragments
+    lose_fragments $router
     row "$from to $to, IPv4 without IP fragments" 198.51.100.1
     row "$from to $to, IPv6 without IP fragments" 2001:db8:5::1
 done

@@ -343,6 +343,25 @@ lose_none()
     at "$1" nft delete table inet lab_loss 2>/dev/null || true
 }
 
+# lose_fragments HOST: it drops IP fragments, before it puts them together for its NAT.
+lose_fragments()
+{
+    at "$1" nft -f - <<END
+table inet lab_fragments {
+    chain before {
+        type filter hook prerouting priority -500;
+        ip frag-off & 0x3fff != 0 counter drop
+        exthdr frag exists counter drop
+    }
+}
+END
+}
+
+lose_fragments_none()
+{
+    at "$1" nft delete table inet lab_fragments
+}
+
 # plain_link HOST IF [gro]: a link that carries no super-packets, as a network card without offload.
 plain_link()
 {

@@ -221,18 +221,9 @@ IP_FRAGMENT='(ip and ip[6:2] & 0x3fff != 0) or (ip6 and ip6[6] == 44)'
 SKF='udp port 4500 and ((ip and udp[8:4] == 0 and udp[28] == 53)
     or (ip6 and ip6[48:4] == 0 and ip6[68] == 53))'
 
-# The router drops IP fragments, before it puts them together for its NAT.
 ready_fragments()
 {
-    at router nft -f - <<END
-table inet no_fragments {
-    chain before {
-        type filter hook prerouting priority -500;
-        ip frag-off & 0x3fff != 0 counter drop
-        exthdr frag exists counter drop
-    }
-}
-END
+    lose_fragments router
     sniff router lan fragments
 }
 
@@ -251,7 +242,7 @@ saw_fragments()
 tidy_fragments()
 {
     stop sniff-fragments
-    at router nft delete table inet no_fragments
+    lose_fragments_none router
 }
 
 # So many half-open SAs that whoever comes has to show a cookie. libreswan is told to.

@@ -243,6 +243,7 @@ static void settle(void)
 
 static void crash(int i)
 {
+    pair_must(ike_counters(pair.side[i].engine)->illegal_moves == 0); /* forgotten with it */
     ike_free(pair.side[i].engine);
     pair.side[i].answer_waits = false;
     pair_start(&pair, i);

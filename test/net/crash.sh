@@ -145,16 +145,28 @@ liveness()
     same_place "$1, idle" "$before"
 }
 
+# ike_is_new PID: the gateway's ike process, by its title, is there and is not that one
+ike_is_new()
+{
+    local now
+    now=$(gateway_ike)
+    [ -n "$now" ] && [ "$now" != "$1" ] && ! kill -0 "$1" 2>/dev/null
+}
+
+gateway_ike()
+{
+    pgrep -P "${SPAWN_PID[server]}" -f '^shrike: ike gateway$'
+}
+
 # ike alone: esp goes on, and the IKE SAs come back.
 ike_alone()
 {
-    local pid
+    local pid since
     sleep 11
-    # The child that holds the sockets of IKE and no TUN: the second one made.
-    pid=$(pgrep -P "${SPAWN_PID[server]}" | sed -n 2p)
-    kill -KILL "$pid"
-    local since
+    pid=$(gateway_ike)
+    expect "$1: ike alone is killed" kill -KILL "$pid" || return
     since=$(now_ms)
+    expect "$1: there is another ike" wait_for 10 ike_is_new "$pid" || return
     if wait_for 10 eval "[ \"\$(shrike_status server 'len(s[\"tunnels\"])')\" = 1 ]"; then
         pass "$1, ike alone killed: known again after $(($(now_ms) - since)) ms (dpd is 3 s)"
     else

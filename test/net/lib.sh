@@ -18,7 +18,9 @@
 #   host NAME [ROOTDIR]              wire HOST IF HOST IF        addr HOST IF ADDR/LEN...
 #   route HOST DEST via GW           forward HOST                masquerade HOST OUTIF
 #   road CLIENT ROUTER SERVER
+#   nat nat|routed                   the host "router" masquerades by "wan", or not
 #   on HOST COMMAND...  at HOST ...  spawn HOST LABEL COMMAND... stop LABEL   spawned LABEL
+#                                    spawn_at HOST LABEL COMMAND...
 #   lose HOST PERCENT [MATCH]        lose_none HOST
 #   sniff HOST IF LABEL [FILTER]     sniff_stop LABEL            sniff_count LABEL FILTER
 #   wait_for SECONDS COMMAND...      stream_start/stream_end     pass/fail/skip/expect
@@ -211,6 +213,15 @@ spawn()
     SPAWN_PID[$label]=$!
 }
 
+# spawn_at: the same in its network only, as "at".
+spawn_at()
+{
+    local host=$1 label=$2
+    shift 2
+    (exec nsenter -t "${HOST_PID[$host]}" --net -- "$@") >"$LAB_DIR/log/$label.log" 2>&1 </dev/null &
+    SPAWN_PID[$label]=$!
+}
+
 spawned()
 {
     kill -0 "${SPAWN_PID[$1]:-none}" 2>/dev/null
@@ -324,6 +335,14 @@ table inet lab_nat {
 END
 }
 
+# nat nat|routed: what "router" does with what leaves by "wan"; what it knew of flows goes.
+nat()
+{
+    at router nft delete table inet lab_nat 2>/dev/null
+    [ "$1" != nat ] || masquerade router wan
+    at router conntrack -F >/dev/null 2>&1 || true
+}
+
 # lose HOST PERCENT [MATCH]: the router HOST drops that share of what it forwards and matches.
 lose()
 {
@@ -387,9 +406,7 @@ LAB_ESP='ip proto 50 or ip6 proto 50 or (udp port 4500 and
 # sniff HOST IF LABEL [FILTER] [SNAPLEN]: capture from now on; 128 octets show all headers.
 sniff()
 {
-    (exec nsenter -t "${HOST_PID[$1]}" --net -- tcpdump -n -i "$2" -s "${5:-128}" -B 65536 -Z root \
-        -w "$LAB_DIR/$3.pcap" ${4:+"$4"}) >"$(logfile "sniff-$3")" 2>&1 </dev/null &
-    SPAWN_PID[sniff-$3]=$!
+    spawn_at "$1" "sniff-$3" tcpdump -n -i "$2" -s "${5:-128}" -B 65536 -Z root -w "$LAB_DIR/$3.pcap" ${4:+"$4"}
     wait_for 5 grep -q 'listening on' "$(logfile "sniff-$3")"
 }
 
@@ -401,9 +418,16 @@ sniff_stop()
     grep -q '^0 packets dropped by kernel' "$(logfile "sniff-$1")"
 }
 
+# Says "error", which is no number, where the capture or the filter cannot be read.
 sniff_count()
 {
-    tcpdump -n -r "$LAB_DIR/$1.pcap" "$2" 2>/dev/null | wc -l
+    local count
+    if count=$(set -o pipefail; tcpdump -n -r "$LAB_DIR/$1.pcap" "$2" 2>/dev/null | wc -l); then
+        echo "$count"
+    else
+        echo error
+        return 1
+    fi
 }
 
 # sniff_lengths LABEL FILTER: the lengths that those packets have, each once.

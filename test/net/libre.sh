@@ -167,8 +167,7 @@ libre_without_esp()
 {
     LIBRE_PRELOAD=$LAB_DIR/libre_xfrm.so
     cc -O2 -shared -fPIC -o "$LIBRE_PRELOAD" "$LAB_LIB/libre_xfrm.c" || return
-    (exec nsenter -t "${HOST_PID[$1]}" --net -- "$PYTHON" "$LAB_LIB/libre_esp.py" "$2") >"$(logfile "$1-esp")" 2>&1 </dev/null &
-    SPAWN_PID[$1-esp]=$!
+    spawn_at "$1" "$1-esp" "$PYTHON" "$LAB_LIB/libre_esp.py" "$2"
     wait_for 10 at "$1" grep -q '@xfrm' /proc/net/unix
 }
 

@@ -134,13 +134,6 @@ END
     on client sh -c 'echo 1 >/proc/sys/net/ipv4/conf/all/promote_secondaries'
 }
 
-nat()
-{
-    at router nft delete table inet lab_nat 2>/dev/null
-    [ "$1" = no ] || masquerade router wan
-    at router conntrack -F >/dev/null 2>&1 || true
-}
-
 # Certificates are made once, outside of a virtual machine.
 make_credentials()
 {
@@ -319,7 +312,7 @@ keep_cell()
 run_cell()
 {
     why='' two=no
-    nat "${k[nat]}"
+    if [ "${k[nat]}" = no ]; then nat routed; else nat nat; fi
     [ -z "${k[mtu]:-}" ] || { at router ip link set wan mtu "${k[mtu]}"; at server ip link set eth0 mtu "${k[mtu]}"; }
     if ! configure_shrike || ! configure_peer >"$LAB_DIR/conf.out" 2>&1; then
         record fails "cannot be configured: $(tail -n 1 "$LAB_DIR/conf.out")"

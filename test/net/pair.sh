@@ -39,13 +39,6 @@ network()
     forward router
 }
 
-nat()
-{
-    at router nft delete table inet lab_nat 2>/dev/null
-    [ "$1" != nat ] || masquerade router wan
-    at router conntrack -F 2>/dev/null || true
-}
-
 INSIDE=10.20.0.0/24,fd20::/64 POOL=10.99.0.0/24,fd99::/64
 
 # configure AUTH OUTSIDE [KEY=VALUE for both ends]

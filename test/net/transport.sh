@@ -33,13 +33,6 @@ network()
     SUM=$(sha256sum <"$LAB_DIR/web/file")
 }
 
-nat()
-{
-    at router nft delete table inet lab_nat 2>/dev/null
-    [ "$1" != nat ] || masquerade router wan
-    at router conntrack -F 2>/dev/null || true
-}
-
 # configure GATEWAY-HOST CLIENT-HOST ADDRESS [KEY=VALUE for both ends]
 configure()
 {
@@ -82,10 +75,15 @@ carries()
 CLEAR='not (udp port 500 or udp port 4500 or esp or ah or arp or (icmp6 and ip6[40] >= 133 and ip6[40] <= 137) or
     (ip6 and ip6[6] = 0))'
 
+wire_whole()
+{
+    sniff_stop wire || fail "$1: capture" 'has holes'
+}
+
 # unreadable LABEL FILTER: nothing but that has passed the router, and some of it has (super-packets count as one)
 unreadable()
 {
-    sniff_stop wire
+    wire_whole "$1"
     is "$1: nothing in the clear" "$(sniff_count wire "$CLEAR")" 0
     [ "$(sniff_count wire "$2")" -gt 40 ]
     is "$1: $2 was seen" $? 0
@@ -185,7 +183,7 @@ part_narrow()
     started narrow server client || return
     sniff router wan wire
     carries narrow client 198.51.100.1 server
-    sniff_stop wire
+    wire_whole narrow
     is 'narrow: no TCP in the clear' "$(sniff_count wire 'tcp')" 0
     is 'narrow: ping is not protected' "$(sniff_count wire 'icmp')" 10
     spawn server web python3 "$LAB_LIB/web.py" 198.51.100.1 8000 "$LAB_DIR/web"
@@ -230,6 +228,12 @@ print(s.recvfrom(100)[0].decode(), flush=True)'
     return $result
 }
 
+# leftovers HOST: the lines of Shrike's that stand in its firewall and rules
+leftovers()
+{
+    on "$1" sh -c 'nft list tables; ip rule' | grep -c 'shrike\|goto'
+}
+
 # Nothing comes in beside the child, and nothing goes out beside it when it is broken.
 part_closed()
 {
@@ -246,15 +250,18 @@ part_closed()
     stop server KILL
     sleep 0.5
     on client ping -q -c 3 -i 0.2 -W 1 198.51.100.1 >/dev/null
-    sniff_stop wire
+    wire_whole closed
     is 'closed: nothing in the clear when the gateway is gone' "$(sniff_count wire icmp)" 0
+    [ "$(sniff_count wire esp)" -ge 3 ]
+    is 'closed: it went out protected' $? 0
     shrike_down client >/dev/null 2>&1
     is 'closed: no rule is left at the client' "$(on client ip rule | grep -cv 'lookup \(local\|main\|default\)')" 0
     is 'closed: no guard is left at the client' "$(on client nft list tables | grep -c shrike)" 0
+    [ "$(leftovers server)" -gt 0 ]
+    is 'closed: a gateway that was killed leaves its guards' $? 0
     shrike_start server >/dev/null
+    is 'closed: which its next start clears up' "$(leftovers server)" 0
     shrike_stop server
-    is 'closed: a gateway that was killed clears up at its next start' \
-        "$(on server sh -c 'nft list tables; ip rule' | grep -c 'shrike\|goto')" 0
 }
 
 # A gateway that does not grant it.

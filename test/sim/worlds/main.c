@@ -138,6 +138,10 @@ static unsigned run_many(uint64_t first, uint64_t count)
     }
     double took = seconds() - begun;
     count = print_tally(slots, jobs);
+    if (count == 0) {
+        printf("FAIL no world has been run\n");
+        failed++;
+    }
     printf("note: worlds: %llu seeds from number %llu, %u failed, %.1f s, %.0f seeds/s\n",
            (unsigned long long)count, (unsigned long long)first, failed, took,
            (double)count / took);

@@ -21,7 +21,7 @@ enum moment {
     MOMENTS
 };
 
-enum { TEXT_MAX = 2000 };
+enum { TEXT_MAX = 8000 };
 /* The payloads of one message, in the clear. */
 struct text {
     uint8_t first;
@@ -99,7 +99,7 @@ static inline void mangle_open(struct pair *p, struct text *t)
     mangle_walk(t);
 }
 
-/* Puts the text in the place of the message on the wire; `header` may change its header. */
+/* Puts the text in the place of the message on the wire, in one datagram however long it is. */
 static inline void mangle_close(struct pair *p, const struct text *t)
 {
     struct packet *k = &p->wire[0];
@@ -113,12 +113,16 @@ static inline void mangle_close(struct pair *p, const struct text *t)
         return;
     }
     struct ike_engine *e = p->side[!k->to].engine;
+    struct sa *sa = mangle_sa(e, &h);
+    uint16_t fragment = sa->fragment;
     struct wire_builder b;
     sk_begin(e, &b);
     b.first = t->first;
     writer_bytes(&b.w, t->octets, t->len);
+    sa->fragment = 0;
     struct message *m =
-        sk_seal(e, mangle_sa(e, &h), h.exchange, (h.flags & FLAG_RESPONSE) != 0, h.message_id, &b);
+        sk_seal(e, sa, h.exchange, (h.flags & FLAG_RESPONSE) != 0, h.message_id, &b);
+    sa->fragment = fragment;
     assert_non_null(m);
     assert_true(m->len <= sizeof(k->octets));
     k->len = m->len;

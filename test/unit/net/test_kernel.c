@@ -55,6 +55,14 @@ static bool says(const char *command, const char *what)
     return found;
 }
 
+static void need_nft(void)
+{
+    if (system("command -v nft >/dev/null") == 0)
+        return;
+    printf("skip: there is no nft\n");
+    skip();
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -85,7 +93,7 @@ static void a_second_device_is_refused(void **state)
     struct net_tun other;
     (void)state;
     if (!ready)
-        return;
+        skip();
     assert_int_equal(net_tun_open("shrtest", 1, 1400, &other, why), ERR_BUSY);
     assert_non_null(strstr(why, "shrtest"));
 }
@@ -95,7 +103,7 @@ static void addresses(void **state)
     struct prefix own4 = prefix("10.9.0.1/32"), own6 = prefix("fd09::1/128");
     (void)state;
     if (!ready)
-        return;
+        skip();
     assert_int_equal(net_address_add(tun.index, &own4, why), 0);
     assert_int_equal(net_address_add(tun.index, &own4, why), 0); /* again is no fault */
     assert_int_equal(net_address_add(tun.index, &own6, why), 0);
@@ -119,7 +127,7 @@ static void ways(void **state)
     char name[16];
     (void)state;
     if (!ready)
-        return;
+        skip();
     assert_true(net_route_to(&to, 0, &source, &interface, &mtu, why) < 0);
     assert_non_null(strstr(why, "198.51.100.9"));
     assert_int_equal(net_default_interface(4, name), ERR_NOT_FOUND);
@@ -154,7 +162,7 @@ static void client_routes(void **state)
                                    .source6 = own6.ip};
     (void)state;
     if (!ready)
-        return;
+        skip();
     assert_int_equal(net_address_add(tun.index, &own4, why), 0);
     assert_int_equal(net_address_add(tun.index, &own6, why), 0);
     struct net_client_routes *routes = net_client_routes_up(&plan, why);
@@ -188,7 +196,7 @@ static void gateway_inside_the_network(void **state)
                                    .outer = address("192.0.2.1")};
     (void)state;
     if (!ready)
-        return;
+        skip();
     struct net_client_routes *routes = net_client_routes_up(&plan, why);
     assert_non_null(routes);
     assert_true(says("ip route get 192.0.2.1", "dev shrtest"));
@@ -205,7 +213,7 @@ static void gateway_moves_into_the_network(void **state)
         .index = tun.index, .mark = MARK, .prefixes = wanted, .count = 2, .outer = outside};
     (void)state;
     if (!ready)
-        return;
+        skip();
     struct net_client_routes *routes = net_client_routes_up(&plan, why);
     assert_non_null(routes);
     assert_int_equal(net_client_routes_move(routes, &outside, 0, why), 0);
@@ -229,7 +237,7 @@ static void nothing_stays(void **state)
         .index = tun.index, .mark = MARK, .prefixes = wanted, .count = 2};
     (void)state;
     if (!ready)
-        return;
+        skip();
     assert_null(net_client_routes_up(&plan, why)); /* the same one twice */
     assert_null(strstr(said("ip rule; ip route show table all"), "1399368653"));
     plan.count = 1;
@@ -250,11 +258,8 @@ static void gateway_rules(void **state)
                                     .masquerade = true};
     (void)state;
     if (!ready)
-        return;
-    if (system("command -v nft >/dev/null") != 0) {
-        printf("skip: there is no nft\n");
-        return;
-    }
+        skip();
+    need_nft();
     assert_int_equal(net_gateway_up(&plan, why), 0);
     assert_int_equal(net_gateway_up(&plan, why), 0); /* replaced, not doubled */
     assert_true(says("nft list table inet shrike_shrtest",
@@ -292,8 +297,9 @@ static void flows(void **state)
                               flow("192.0.2.2[udp/1000-65535]", "192.0.2.9")};
     struct net_flow net[] = {flow("192.0.2.2", "192.0.2.8"), flow("192.0.2.2", "192.0.2.0/24")};
     (void)state;
-    if (!ready || system("command -v nft >/dev/null") != 0)
-        return;
+    if (!ready)
+        skip();
+    need_nft();
     assert_int_equal(net_address_add(if_nametoindex("lo"), &own4, why), 0);
     assert_int_equal(net_address_add(if_nametoindex("lo"), &own6, why), 0);
     struct net_flows *f = net_flows_create(&plan, why);
@@ -337,16 +343,20 @@ static void resolver_file(void **state)
     char path[] = "/tmp/shrike-test-resolv-XXXXXX";
     static const char before[] = "nameserver 192.0.2.53\nsearch example.org\n";
     (void)state;
-    if (!ready || access("/usr/sbin/resolvconf", X_OK) == 0 ||
-        access("/run/systemd/resolve", F_OK) == 0)
-        return;
+    if (!ready)
+        skip();
+    if (access("/usr/sbin/resolvconf", X_OK) == 0 || access("/run/systemd/resolve", F_OK) == 0) {
+        printf("skip: somebody manages /etc/resolv.conf\n");
+        skip();
+    }
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     assert_int_equal(write(fd, before, sizeof(before) - 1), sizeof(before) - 1);
     close(fd);
     if (mount(path, "/etc/resolv.conf", NULL, MS_BIND, NULL) < 0) {
         unlink(path);
-        return;
+        printf("skip: there is no /etc/resolv.conf\n");
+        skip();
     }
     assert_int_equal(net_dns_up(&dns, why), 0);
     assert_true(says("cat /etc/resolv.conf", "nameserver 10.9.9.9\nnameserver fd09::9\n"));

@@ -189,7 +189,7 @@ static void each_forbidden_call_kills(void **state)
 {
     (void)state;
     if (skipped() || unfiltered())
-        return;
+        skip();
     for (enum run_role role = ROLE_KEYS; role < ROLE_COUNT; role++) {
         int fine = confined(role, true, try_nothing);
         assert_true(WIFEXITED(fine) && WEXITSTATUS(fine) == SURVIVED);
@@ -207,7 +207,7 @@ static void without_seccomp_files_stay_closed(void **state)
     static attempt_fn *const walls[] = {try_create, try_setuid, try_ptrace_parent, try_kill};
     (void)state;
     if (skipped())
-        return;
+        skip();
     for (enum run_role role = ROLE_KEYS; role < ROLE_COUNT; role++)
         for (size_t i = 0; i < ARRAY_LEN(walls); i++) {
             int status = confined(role, false, walls[i]);
@@ -225,10 +225,10 @@ static void landlock_closes_readable_files(void **state)
 {
     (void)state;
     if (skipped())
-        return;
+        skip();
     if (!has_landlock()) {
         printf("skip: this kernel has no Landlock\n");
-        return;
+        skip();
     }
     for (enum run_role role = ROLE_KEYS; role < ROLE_COUNT; role++) {
         int status = confined(role, false, try_open);
@@ -243,7 +243,7 @@ static void monitor_is_kept_from_the_worst(void **state)
                                         try_mount,  try_unshare,  try_vm_read};
     (void)state;
     if (skipped() || unfiltered())
-        return;
+        skip();
     for (size_t i = 0; i < ARRAY_LEN(never); i++) {
         int status = confined(ROLE_MONITOR, true, never[i]);
         assert_true(WIFSIGNALED(status));
@@ -287,7 +287,7 @@ static void nothing_is_left(void **state)
 {
     (void)state;
     if (skipped())
-        return;
+        skip();
     for (enum run_role role = ROLE_KEYS; role < ROLE_COUNT; role++) {
         int status = confined(role, false, looks_dropped);
         assert_true(WIFEXITED(status));

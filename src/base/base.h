@@ -3,7 +3,8 @@
  * Small types without policy: bounded cursors over bytes (buf), the list of local errors (err),
  * addresses and traffic selectors (addr), identities (identity), transforms and proposals as plain
  * numbers (transform), a keyed hash map (map), fixed-size object pools (slab), a deadline heap
- * (timer), secrets that are wiped (secret), and the log.
+ * (timer), secrets that are wiped (secret), budgets a second (budget), and the
+ * log.
  *
  * Nothing here allocates behind the caller's back except slab and map, whose limits are given when
  * they are made. Nothing here reads a clock: time is an argument, microseconds on a monotonic clock
@@ -43,6 +44,7 @@ typedef uint64_t time_us;
 #include "base/map.h"
 #include "base/slab.h"
 #include "base/timer.h"
+#include "base/budget.h"
 #include "base/log.h"
 
 #endif

@@ -23,13 +23,6 @@ bool log_wants(enum log_level level)
     return level <= limit;
 }
 
-bool log_within(struct log_budget *budget, uint64_t now, unsigned lines_a_second)
-{
-    if (budget->lines == 0 || now - budget->since > TIME_SECOND)
-        *budget = (struct log_budget){.since = now};
-    return budget->lines++ < lines_a_second;
-}
-
 void log_at(enum log_level level, const char *format, ...)
 {
     static const char *const word[] = {"error: ", "warning: ", "", "debug: "};

@@ -13,12 +13,6 @@ void log_set_level(enum log_level level);
 void log_set_name(const char *process); /* kept, not copied */
 bool log_wants(enum log_level level);
 void log_at(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* For lines that strangers can cause: false when there were so many of them this second. */
-struct log_budget {
-    uint64_t since; /* time_us */
-    unsigned lines;
-};
-bool log_within(struct log_budget *budget, uint64_t now, unsigned lines_a_second);
 #define log_error(...) log_at(LEVEL_ERROR, __VA_ARGS__)
 #define log_warn(...)  log_at(LEVEL_WARN, __VA_ARGS__)
 #define log_info(...)  log_at(LEVEL_INFO, __VA_ARGS__)

@@ -389,6 +389,8 @@ static void finish_transport(struct parser *p)
         refuse_option(p, "life", "roam", "a tunnel in transport mode cannot move");
     if (t->tfc)
         refuse_option(p, "crypto", "tfc", "transport mode cannot hide lengths");
+    if (t->dummies)
+        refuse_option(p, "crypto", "dummies", "transport mode sends no dummy packets");
     t->roam = t->request_ip4 = t->request_ip6 = false;
 }
 

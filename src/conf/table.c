@@ -234,11 +234,12 @@ const struct option option_table[] = {
     {B, .section = "crypto", .key = "tfc", .set = set_tfc, TUNNEL(tfc), .low = 64, .high = 9200,
      .zero = "off", .fallback = "off",
      .help = "Fills the packets that we send up to so many octets, so that their length says less; "
-             "mtu: all to one length, that of the tunnel's MTU. It costs what it adds."},
+             "mtu: all to one length, that of the tunnel's MTU. It costs what it adds. ESP that "
+             "encrypts, in tunnel mode only."},
     {B, .section = "crypto", .key = "dummies", .set = set_number, TUNNEL(dummies), .low = 1,
      .high = 100, .zero = "off", .fallback = "off",
      .help = "Dummy packets a second, sent while nothing else goes out, so that silence does not "
-             "show; best with `tfc`, as they are as long as that says."},
+             "show; best with `tfc`, as they are as long as that says, and where that works."},
     {B, .section = "crypto", .key = "encapsulation", .set = set_choice, TUNNEL(encap),
      .words = "udp auto", .fallback = "udp",
      .help = "udp: always ESP in UDP, which is faster here; auto: plain ESP when no NAT is "

@@ -146,8 +146,8 @@ void set_interface(struct parser *p, const struct option *o, void *to, char *val
         return;
     }
     for (const char *at = value; *at; at++) {
-        if (!isgraph((unsigned char)*at) || strchr("/:%", *at)) {
-            parser_fault(p, value, "letters, digits, . _ and - may stand in it",
+        if (!isalnum((unsigned char)*at) && !strchr("._-@", *at)) {
+            parser_fault(p, value, "letters, digits, . _ - and @ may stand in it",
                          "this cannot be the name of an interface");
             return;
         }

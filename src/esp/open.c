@@ -462,7 +462,10 @@ bool esp_in_early(struct esp_in *in, time_us (*clock)(void), int *pause)
     if (!early_any(in->early))
         return false;
     time_us now = clock();
-    take_early(in, now);
+    if (early_news(in->early, in->plane))
+        take_early(in, now);
+    else
+        early_done(in->early, now);
     *pause = early_pause(in->early, now);
     return early_any(in->early);
 }

@@ -140,12 +140,12 @@ int child_set_selectors(struct child *c, const struct selector *local, size_t lo
 }
 
 /* What the peer says of the child beside algorithms and selectors. */
-void child_heed(const struct ike_engine *e, struct child *c, const struct wire_chain *chain)
+void child_heed(struct ike_engine *e, struct child *c, const struct wire_chain *chain)
 {
     struct wire_notify_view n;
     char where[ADDR_TEXT];
     c->no_tfc = wire_notify_find(chain, NOTIFY_ESP_TFC_PADDING_NOT_SUPPORTED, &n);
-    if (c->no_tfc && e->conf->tfc)
+    if (c->no_tfc && e->conf->tfc && peer_is_logged(e))
         log_info("ike: %s takes no packets that are filled up; `tfc` is off with it",
                  endpoint_print(&c->sa->path.remote, where));
 }

@@ -137,8 +137,9 @@ void ike_fact(struct ike_engine *e, time_us now, const struct ike_fact *fact)
     engine_begin(e, now);
     struct child *c = map_get(&e->children, fact->spi_in);
     if (fact->kind == IKE_FACT_UNKNOWN_SPI) {
-        if (!c || c->state != CHILD_CREATING) /* else the peer's answer is on its way, still */
+        if (!c) /* else it was unknown to the data plane only, and for a moment: esp/early.h */
             crash_unknown_spi(e, fact);
+        engine_end(e);
         return;
     }
     struct sa *sa = c && c->state != CHILD_CREATING ? c->sa : NULL;

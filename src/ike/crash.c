@@ -23,15 +23,6 @@ enum {
     SAS_LOOKED_AT = 64, /* for an outbound SPI that somebody tells us of */
 };
 
-static bool budget(struct ike_engine *e, struct crash_budget *b, unsigned most)
-{
-    if (e->now - b->since >= TIME_SECOND) {
-        b->since = e->now;
-        b->count = 0;
-    }
-    return b->count++ < most;
-}
-
 /* ---- maker */
 
 static int make_token(const struct ike_engine *e, uint64_t spi_i, uint64_t spi_r,
@@ -99,7 +90,7 @@ void crash_unknown_sa(struct ike_engine *e, const struct input *in)
     uint8_t buffer[WIRE_HEADER_LEN + 64];
     struct wire_builder b;
     if (!e->setup.has_crash_secret || h->flags & FLAG_RESPONSE || !is_protected(in->outer) ||
-        !is_strange(e, h) || !budget(e, &e->crash_answers, ANSWERS_A_SECOND))
+        !is_strange(e, h) || !budget_allows(&e->crash_answers, e->now, ANSWERS_A_SECOND))
         return;
     struct wire_header answer = {.spi_i = h->spi_i,
                                  .spi_r = h->spi_r,
@@ -122,7 +113,7 @@ void crash_unknown_spi(struct ike_engine *e, const struct ike_fact *fact)
     struct writer w = writer_of(spi, sizeof(spi));
     struct wire_builder b;
     struct ike_path path = {.remote = fact->remote, .port = IKE_PORT_NATT};
-    if (!budget(e, &e->crash_answers, ANSWERS_A_SECOND))
+    if (!budget_allows(&e->crash_answers, e->now, ANSWERS_A_SECOND))
         return;
     path.local.ip.family = fact->remote.ip.family;
     path.local.port = NAT_PORT;
@@ -169,7 +160,8 @@ void crash_read_token(struct ike_engine *e, struct sa *sa, const struct wire_cha
 /* Somebody says that the peer knows us no more. It is asked, when it was silent for a while. */
 static void doubt(struct ike_engine *e, struct sa *sa)
 {
-    if (e->now - sa->last_heard < TIME_SECOND || !budget(e, &e->crash_doubts, DOUBTS_A_SECOND))
+    if (e->now - sa->last_heard < TIME_SECOND ||
+        !budget_allows(&e->crash_doubts, e->now, DOUBTS_A_SECOND))
         return;
     window_urge(e, sa);
     check_liveness(e, sa);

@@ -11,6 +11,7 @@ void engine_begin(struct ike_engine *e, time_us now)
     if (now > e->now)
         e->now = now;
     e->notify_len = 0;
+    e->why[0] = e->why_offered[0] = e->why_accepted[0] = '\0';
 }
 
 void engine_end(struct ike_engine *e)

@@ -180,9 +180,13 @@ static int choose(struct ike_engine *e, const struct sa *sa, const struct wire_c
                   const struct view *view, struct child *c)
 {
     struct ip seen[2];
-    if (!substitute(sa, view, seen))
+    if (!substitute(sa, view, seen)) {
+        explain(e, "the peer asks for transport mode with more than one address on a side");
         return NOTIFY_TS_UNACCEPTABLE;
+    }
     int err = hosts_begin(e, c);
+    if (err == ERR_MEMORY)
+        explain(e, "%s", err_sentence(err));
     int notify = err < 0 ? NOTIFY_TS_UNACCEPTABLE
                          : traffic_choose(e, sa, chain, view->remote_count, view->local_count, c);
     if (notify == 0) {

@@ -206,7 +206,7 @@ void auth_response_answered(struct ike_engine *e, struct sa *sa, const struct ik
     if (signing) {
         int err = send_request(e, sa, (struct bytes){answer->auth, answer->auth_len});
         if (err < 0)
-            attempt_failed(e, sa, err, 0, false, err_sentence(err));
+            attempt_failed(e, sa, err, 0, false, e->why[0] ? e->why : err_sentence(err));
         return;
     }
     if (wire_walk(h->inner_first, message_bytes(h->inner), &e->inner_chain) < 0)

@@ -239,10 +239,6 @@ struct crash_token {
     uint8_t len;
     uint8_t octets[];
 };
-struct crash_budget {
-    time_us since;
-    unsigned count;
-};
 
 struct sa {
     uint64_t spi_own, spi_peer;
@@ -399,10 +395,9 @@ struct ike_engine {
     size_t aead_cap;
     struct auth_cache *certs;
     struct ike_addresses addresses; /* of this host */
-    struct crash_budget crash_answers, crash_doubts;
-    time_us told_since; /* rate limit of what strangers can make us say */
-    unsigned told[2], logged;
-    struct log_budget peers_logged; /* lines about what established peers do */
+    struct budget crash_answers, crash_doubts;
+    /* Events about refused peers and strangers; lines about the same. */
+    struct budget peers_told, strangers_told, peers_logged, strangers_logged;
 
     /* Scratch: valid within one call. */
     struct input input;

@@ -79,7 +79,7 @@ int child_install(struct ike_engine *e, struct child *c, struct bytes secret, st
 int child_set_selectors(struct child *c, const struct selector *local, size_t local_count,
                         const struct selector *remote, size_t remote_count) MUST_USE;
 void child_describe(const struct child *c, struct ike_child *out);
-void child_heed(const struct ike_engine *e, struct child *c, const struct wire_chain *chain);
+void child_heed(struct ike_engine *e, struct child *c, const struct wire_chain *chain);
 void child_timer(struct ike_engine *e, struct child *c);
 void child_retry(struct ike_engine *e, struct child *c, time_us after);
 void child_time(struct ike_engine *e, struct child *c); /* its timer fired */
@@ -361,6 +361,8 @@ const struct ike_path *mobike_esp_path(const struct sa *sa, bool *udp);
 /* ---- roam.c: a client looks for a path */
 int roam_addresses(struct ike_engine *e, const struct ike_addresses *now);
 void roam_settle(struct ike_engine *e, struct sa *sa); /* just established */
+/* A request is about to be repeated: a check that stays unanswered takes traffic back. */
+void roam_repeats(struct ike_engine *e, struct sa *sa);
 /* The path of a request's next repetition, and when the one after is due; false: the usual pause.
  */
 const struct ike_path *roam_path(struct ike_engine *e, struct sa *sa);
@@ -374,7 +376,7 @@ void roam_heard(struct ike_engine *e, struct sa *sa, const struct ike_path *at);
 void roam_told(struct ike_engine *e, struct sa *sa, const struct ike_path *from);
 void roam_updated(struct ike_engine *e, struct sa *sa, const struct input *in);
 /* Another IKE SA, made anew, carries the tunnel. */
-void roam_settled(struct roam *r);
+void roam_forget(struct roam *r);
 void roam_tried(struct ike_engine *e, struct sa *sa, const struct ike_path *path);
 time_us roam_at(const struct sa *sa);
 void roam_time(struct ike_engine *e, struct sa *sa);

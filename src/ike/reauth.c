@@ -178,7 +178,7 @@ int reauth_take_over(struct ike_engine *e, struct sa *sa, struct sa **old)
     sa->tunnel = t;
     t->sa = sa;
     if (t->roam)
-        roam_settled(t->roam); /* a path has been found */
+        roam_forget(t->roam); /* a path has been found */
     t->rekeys_ike++;
     queue_event(e, IKE_EVENT_REKEYED_IKE, t, &sa->path, 0, "authenticated anew");
     tunnel_forget(e, next);

@@ -3,29 +3,20 @@
 /* Refused handshakes: all are counted, by reason; how many of them may be told is bounded, because
  * strangers cause them. */
 
-static void new_second(struct ike_engine *e)
-{
-    if (e->now - e->told_since <= TIME_SECOND)
-        return;
-    e->told_since = e->now;
-    e->told[0] = e->told[1] = e->logged = 0;
-}
-
 bool refusal_is_told(struct ike_engine *e, bool stranger)
 {
-    new_second(e);
-    return e->told[stranger]++ < (stranger ? 10 : 50);
+    return stranger ? budget_allows(&e->strangers_told, e->now, 10)
+                    : budget_allows(&e->peers_told, e->now, 50);
 }
 
 bool stranger_is_logged(struct ike_engine *e)
 {
-    new_second(e);
-    return e->logged++ < 5;
+    return budget_allows(&e->strangers_logged, e->now, 5);
 }
 
 bool peer_is_logged(struct ike_engine *e)
 {
-    return log_within(&e->peers_logged, e->now, 5);
+    return budget_allows(&e->peers_logged, e->now, 5);
 }
 
 void refusal_budget(struct ike_engine *e, struct tunnel *t, int err, bool stranger)

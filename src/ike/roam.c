@@ -313,13 +313,11 @@ void roam_settle(struct ike_engine *e, struct sa *sa)
 
 /* A gateway's request that stays unanswered goes to the peer's further addresses, too; and a check
  * of a new place to the old one: perhaps the peer never left it. */
-static const struct ike_path *gateway_path(struct ike_engine *e, struct sa *sa, struct roam *r)
+static const struct ike_path *gateway_path(const struct sa *sa, struct roam *r)
 {
     unsigned tries = sa->out.tries;
     bool check = sa->out.task.kind == TASK_ROUTABILITY && (r->checking || r->probing);
     const struct ike_path *path = check ? &r->target : &sa->path;
-    if (check && tries >= ELSEWHERE_AFTER)
-        mobike_check_delayed(e, sa);
     if (tries < ELSEWHERE_AFTER || tries % 2 == 0)
         return path;
     if (check)
@@ -332,6 +330,14 @@ static const struct ike_path *gateway_path(struct ike_engine *e, struct sa *sa, 
     return &r->round;
 }
 
+void roam_repeats(struct ike_engine *e, struct sa *sa)
+{
+    const struct tunnel *t = sa->tunnel;
+    if (t && t->sa == sa && t->mobike && !t->initiator && t->roam &&
+        sa->out.task.kind == TASK_ROUTABILITY && sa->out.tries >= ELSEWHERE_AFTER)
+        mobike_check_delayed(e, sa);
+}
+
 const struct ike_path *roam_path(struct ike_engine *e, struct sa *sa)
 {
     struct ike_path all[ROAM_PATHS];
@@ -340,7 +346,7 @@ const struct ike_path *roam_path(struct ike_engine *e, struct sa *sa)
     if (!r || !sa->out.request)
         return &sa->path;
     if (!t->initiator)
-        return gateway_path(e, sa, r);
+        return gateway_path(sa, r);
     if (sa->out.task.kind == TASK_TRIAL && sa->out.tries < TRIAL_TRIES && !r->searching)
         return &r->trial;
     if (!r->searching && sa->out.tries >= SEARCH_AFTER) {
@@ -501,10 +507,11 @@ void roam_updated(struct ike_engine *e, struct sa *sa, const struct input *in)
 }
 
 /* Where the IKE SA before this one was to go, and what was asked there, is its own affair. */
-void roam_settled(struct roam *r)
+void roam_forget(struct roam *r)
 {
     r->searching = r->unsure = false;
     r->checking = r->early = r->probing = false;
+    r->standby_count = 0; /* the gateway has forgotten where it was answered, too */
 }
 
 static bool is_better(const struct ike_engine *e, const struct sa *sa, const struct ike_path *path)

@@ -200,6 +200,7 @@ static void repeat(struct ike_engine *e, struct sa *sa)
     sa->out.interval = (uint32_t)(next < RETRANSMIT_CAP ? next : RETRANSMIT_CAP);
     if (sa->out.tries >= SHRINK_TRIES)
         fragment_shrink(e, sa);
+    roam_repeats(e, sa);
     window_send(e, sa, roam_path(e, sa), sa->out.request);
     e->counters.retransmitted++;
     if (sa->tunnel)

@@ -217,22 +217,46 @@ static void cut(struct net_flows *f, size_t count)
     }
 }
 
+static bool is_owned(const struct net_flows *f, uint64_t owner, const struct net_flow *flow)
+{
+    for (size_t i = 0; i < f->count; i++)
+        if (f->list[i].owner == owner && flow_equal(&f->list[i].flow, flow))
+            return true;
+    return false;
+}
+
+static size_t owned(const struct net_flows *f, uint64_t owner)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < f->count; i++)
+        count += f->list[i].owner == owner;
+    return count;
+}
+
+static int add_one(struct net_flows *f, uint64_t owner, const struct net_flow *flow,
+                   char why[static NET_WHY])
+{
+    if (!is_sane(flow))
+        return net_fail(why, EINVAL, "a flow of transport mode is none between two hosts");
+    if (owned(f, owner) >= NET_FLOWS_OWNED)
+        return net_fail(why, ENOSPC, "one tunnel in transport mode may have %d pairs of selectors",
+                        NET_FLOWS_OWNED);
+    if (f->count == NET_FLOWS)
+        return net_fail(why, ENOSPC, "all %d flows of transport mode are taken", NET_FLOWS);
+    int result = up(f, flow, why);
+    if (result == 0)
+        f->list[f->count++] = (struct flow_entry){owner, *flow};
+    return result;
+}
+
 int net_flows_add(struct net_flows *f, uint64_t owner, const struct net_flow *list, size_t count,
                   char why[static NET_WHY])
 {
-    size_t before = f->count, i;
+    size_t before = f->count;
     int result = 0;
-    for (i = 0; i < count && result == 0; i++) {
-        if (!is_sane(&list[i]))
-            result = net_fail(why, EINVAL, "a flow of transport mode is none between two hosts");
-        else if (f->count == NET_FLOWS)
-            result =
-                net_fail(why, ENOSPC, "there are %d flows of transport mode already", NET_FLOWS);
-        else
-            result = up(f, &list[i], why);
-        if (result == 0)
-            f->list[f->count++] = (struct flow_entry){owner, list[i]};
-    }
+    for (size_t i = 0; i < count && result == 0; i++)
+        if (!is_owned(f, owner, &list[i]))
+            result = add_one(f, owner, &list[i], why);
     if (result == 0)
         result = guard_set(&f->plan, f->list, f->count, why);
     if (result)
@@ -240,20 +264,48 @@ int net_flows_add(struct net_flows *f, uint64_t owner, const struct net_flow *li
     return result;
 }
 
-void net_flows_remove(struct net_flows *f, uint64_t owner)
+/* Those that `goes` picks; what is left is guarded as before. */
+static int drop(struct net_flows *f, bool (*goes)(const struct flow_entry *, const void *),
+                const void *context, char why[static NET_WHY])
 {
-    char why[NET_WHY];
     bool any = false;
     for (size_t i = f->count; i-- > 0;) {
-        if (f->list[i].owner != owner)
+        if (!goes(&f->list[i], context))
             continue;
         struct net_flow gone = f->list[i].flow;
         f->list[i] = f->list[--f->count];
         down(f, &gone);
         any = true;
     }
-    if (any)
-        (void)!guard_set(&f->plan, f->list, f->count, why);
+    return any ? guard_set(&f->plan, f->list, f->count, why) : 0;
+}
+
+static bool is_of(const struct flow_entry *entry, const void *owner)
+{
+    return entry->owner == *(const uint64_t *)owner;
+}
+
+int net_flows_del(struct net_flows *f, uint64_t owner, char why[static NET_WHY])
+{
+    return drop(f, is_of, &owner, why);
+}
+
+struct former {
+    uint64_t before;
+    const struct ip *remote;
+};
+
+static bool is_former(const struct flow_entry *entry, const void *context)
+{
+    const struct former *former = context;
+    return entry->owner < former->before && ip_equal(&entry->flow.remote.low, former->remote);
+}
+
+int net_flows_del_former(struct net_flows *f, uint64_t before, const struct ip *remote,
+                         char why[static NET_WHY])
+{
+    struct former former = {before, remote};
+    return drop(f, is_former, &former, why);
 }
 
 void net_flows_free(struct net_flows *f)
@@ -274,9 +326,12 @@ void net_flows_free(struct net_flows *f)
 
 /* ---- what was left behind */
 
+enum { SWEPT = 32 }; /* in one pass; the kernel goes on by place, so nothing goes meanwhile */
+
 struct sweep {
     uint32_t mark;
-    bool found;
+    size_t count;
+    struct netlink_request rules[SWEPT];
 };
 
 static uint32_t number(const struct nlmsghdr *header, uint16_t type)
@@ -287,37 +342,47 @@ static uint32_t number(const struct nlmsghdr *header, uint16_t type)
 
 static int visit_rule(const struct nlmsghdr *header, void *context)
 {
-    struct netlink_request request;
     struct sweep *sweep = context;
     uint32_t priority = number(header, FRA_PRIORITY);
     bool ours = priority == PRIORITY_FLOW ? number(header, FRA_TABLE) == sweep->mark
                                           : number(header, FRA_FWMARK) == sweep->mark;
     if (header->nlmsg_type != RTM_NEWRULE || priority < PRIORITY_LEAP ||
-        priority > PRIORITY_LANDING || !ours || header->nlmsg_len > sizeof(request.buffer))
+        priority > PRIORITY_LANDING || !ours || sweep->count == SWEPT ||
+        header->nlmsg_len > sizeof(sweep->rules[0].buffer))
         return MNL_CB_OK;
-    memcpy(request.buffer, header, header->nlmsg_len);
-    request.header = (struct nlmsghdr *)(void *)request.buffer;
-    request.header->nlmsg_type = RTM_DELRULE;
-    request.header->nlmsg_flags = NLM_F_REQUEST;
-    request.header->nlmsg_seq = 1;
-    request.header->nlmsg_pid = 0;
-    (void)netlink_do(&request);
-    sweep->found = true;
+    struct netlink_request *request = &sweep->rules[sweep->count++];
+    memcpy(request->buffer, header, header->nlmsg_len);
+    request->header = (struct nlmsghdr *)(void *)request->buffer;
+    request->header->nlmsg_type = RTM_DELRULE;
+    request->header->nlmsg_flags = NLM_F_REQUEST;
+    request->header->nlmsg_seq = 1;
+    request->header->nlmsg_pid = 0;
     return MNL_CB_OK;
+}
+
+/* How many rules of that family it has taken away. */
+static size_t sweep_pass(uint8_t family, uint32_t mark)
+{
+    struct sweep sweep = {.mark = mark};
+    struct netlink_request request;
+    struct fib_rule_hdr *rule = netlink_begin(&request, RTM_GETRULE, NLM_F_DUMP, sizeof(*rule));
+    rule->family = netlink_family(family);
+    (void)netlink_ask(&request, visit_rule, &sweep); /* what it has found goes all the same */
+    for (size_t i = 0; i < sweep.count; i++)
+        (void)netlink_do(&sweep.rules[i]);
+    return sweep.count;
 }
 
 void net_flows_sweep(const char *device, uint32_t mark)
 {
     static const uint8_t families[] = {4, 6};
-    struct sweep sweep = {.mark = mark};
     struct net_flows_plan plan = {.device = device, .mark = mark};
     char why[NET_WHY];
-    for (size_t i = 0; i < ARRAY_LEN(families); i++) {
-        struct netlink_request request;
-        struct fib_rule_hdr *rule = netlink_begin(&request, RTM_GETRULE, NLM_F_DUMP, sizeof(*rule));
-        rule->family = netlink_family(families[i]);
-        (void)netlink_ask(&request, visit_rule, &sweep);
-    }
-    if (sweep.found)
+    bool found = false;
+    for (size_t i = 0; i < ARRAY_LEN(families); i++)
+        for (size_t pass = 0; pass <= NET_FLOWS / SWEPT && sweep_pass(families[i], mark) > 0;
+             pass++)
+            found = true;
+    if (found)
         (void)!guard_set(&plan, NULL, 0, why);
 }

@@ -78,10 +78,10 @@ int guard_set(const struct net_flows_plan *plan, const struct flow_entry *list, 
     script.at = malloc(script.room);
     if (!script.at)
         return net_fail(why, ENOMEM, "cannot write the guard of transport mode");
-    nft_say(&script, "table inet shrike_flows_%s {}\ndelete table inet shrike_flows_%s\n",
-            plan->device, plan->device);
+    nft_say_table(&script, "", "flows_", plan->device, " {}\n");
+    nft_say_table(&script, "delete ", "flows_", plan->device, "\n");
     if (count > 0) {
-        nft_say(&script, "table inet shrike_flows_%s {\n", plan->device);
+        nft_say_table(&script, "", "flows_", plan->device, " {\n");
         say_in(&script, plan, list, count);
         say_out(&script, plan, list, count);
         nft_say(&script, "}\n");

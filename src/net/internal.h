@@ -66,6 +66,9 @@ struct nft_script {
     bool bad;
 };
 void nft_say(struct nft_script *script, const char *format, ...) PRINTF_LIKE(2, 3);
+/* "head table inet shrike_KIND_DEVICE tail", the name as nft can take it. */
+void nft_say_table(struct nft_script *script, const char *head, const char *kind,
+                   const char *device, const char *tail);
 /* All of it or nothing. For the sentence: whose rules these are, and what to set without nft. */
 int nft_run(const struct nft_script *script, const char *whose, const char *without,
             char why[static NET_WHY]) MUST_USE;

@@ -163,7 +163,7 @@ void net_client_routes_sweep(uint32_t mark);
  * of table main lead into a table whose number is `mark`; an nft table shrike_flows_DEVICE drops
  * what is not in the device, but what carries the mark, what comes for `ports` (our own sockets),
  * ESP and AH, and IPv6's neighbour discovery. All is taken back by net_flows_free(). */
-enum { NET_FLOWS = 256, NET_FLOW_PORTS = 16 };
+enum { NET_FLOWS = 256, NET_FLOWS_OWNED = 32, NET_FLOW_PORTS = 16 };
 struct net_flow {
     struct selector local, remote;
 };
@@ -176,10 +176,14 @@ struct net_flows_plan {
 struct net_flows;
 /* NULL with `why`: nft is missing. */
 struct net_flows *net_flows_create(const struct net_flows_plan *plan, char why[static NET_WHY]);
-/* All of them or none. ERR_LIMIT. */
+/* All of them or none; what the owner has already counts once. An owner has NET_FLOWS_OWNED at the
+ * most, so that none takes the places of all. */
 int net_flows_add(struct net_flows *flows, uint64_t owner, const struct net_flow *list,
                   size_t count, char why[static NET_WHY]) MUST_USE;
-void net_flows_remove(struct net_flows *flows, uint64_t owner);
+int net_flows_del(struct net_flows *flows, uint64_t owner, char why[static NET_WHY]) MUST_USE;
+/* Those with that host whose owner's number is lower: it has come anew. */
+int net_flows_del_former(struct net_flows *flows, uint64_t before, const struct ip *remote,
+                         char why[static NET_WHY]) MUST_USE;
 void net_flows_free(struct net_flows *flows);
 /* Takes away what a program of this mark left behind when it was killed. */
 void net_flows_sweep(const char *device, uint32_t mark);

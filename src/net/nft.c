@@ -78,9 +78,9 @@ int net_gateway_up(const struct net_gateway_plan *plan, char why[static NET_WHY]
     }
     if (!plan->masquerade && plan->between_clients)
         return 0;
-    nft_say(&script, "table inet shrike_%s {}\ndelete table inet shrike_%s\n", plan->device,
-            plan->device);
-    nft_say(&script, "table inet shrike_%s {\n", plan->device);
+    nft_say_table(&script, "", "", plan->device, " {}\n");
+    nft_say_table(&script, "delete ", "", plan->device, "\n");
+    nft_say_table(&script, "", "", plan->device, " {\n");
     if (plan->masquerade)
         masquerade(&script, plan);
     if (!plan->between_clients)
@@ -97,6 +97,7 @@ void net_gateway_down(const char *device)
     char text[SCRIPT_MAX];
     struct nft_script script = {.at = text, .room = sizeof(text)};
     char why[NET_WHY];
-    nft_say(&script, "table inet shrike_%s {}\ndelete table inet shrike_%s\n", device, device);
+    nft_say_table(&script, "", "", device, " {}\n");
+    nft_say_table(&script, "delete ", "", device, "\n");
     (void)!nft_run(&script, RULES, WITHOUT, why);
 }

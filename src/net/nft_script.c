@@ -15,6 +15,18 @@ void nft_say(struct nft_script *script, const char *format, ...)
         script->len += (size_t)len;
 }
 
+/* A table's name has letters, digits and . _ - only; an interface may have an @. */
+void nft_say_table(struct nft_script *script, const char *head, const char *kind,
+                   const char *device, const char *tail)
+{
+    char name[IF_NAMESIZE];
+    snprintf(name, sizeof(name), "%s", device);
+    for (char *at = name; *at; at++)
+        if (*at == '@')
+            *at = '_';
+    nft_say(script, "%stable inet shrike_%s%s%s", head, kind, name, tail);
+}
+
 int nft_run(const struct nft_script *script, const char *whose, const char *without,
             char why[static NET_WHY])
 {

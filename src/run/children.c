@@ -391,13 +391,12 @@ static void now_ready(struct monitor *m, enum run_role role)
 
 /* In transport mode what the two hosts say must not go beside: ike waits for this, and ends the
  * tunnel that could not have it. */
-static void network_done(struct monitor *m, const struct ike_net *net, int result)
+static void network_done(struct monitor *m, uint64_t tunnel, int result)
 {
-    static struct ipc_message reply;
-    ipc_prepare(&reply, IPC_NET_DONE, 0);
-    reply.done = (struct ipc_done){.result = result, .tunnel = net->tunnel};
-    if (children_send(m, ROLE_IKE, &reply))
-        log_warn("the ike process did not hear that the network is ready");
+    ipc_prepare(&m->message, IPC_NET_DONE, 0);
+    m->message.done = (struct ipc_done){.result = result, .tunnel = tunnel};
+    if (children_send(m, ROLE_IKE, &m->message))
+        log_warn("the ike process did not hear whether the network is ready, and ends the tunnel");
 }
 
 static void network(struct monitor *m, const struct ipc_message *message)
@@ -406,9 +405,11 @@ static void network(struct monitor *m, const struct ipc_message *message)
     if (message->kind == IPC_NET_UP) {
         int result = net_apply_up(&m->net, &message->net, why);
         if (result)
-            log_error("the tunnel stands, but %s", why[0] ? why : err_sentence(result));
+            log_error("%s %s",
+                      message->net.transport ? "the tunnel has to end:" : "the tunnel stands, but",
+                      why[0] ? why : err_sentence(result));
         if (message->net.transport)
-            network_done(m, &message->net, result);
+            network_done(m, message->net.tunnel, result);
     } else {
         net_apply_down(&m->net, message->net.tunnel);
     }

@@ -216,7 +216,7 @@ static int wait_ms(const struct ike_process *p)
         next = p->stop_by;
     if (!p->room_wanted && outbox_due(&p->pump.outbox) < next)
         next = outbox_due(&p->pump.outbox);
-    if (p->pump.net_waits > 0 && p->pump.net_wait_end < next)
+    if (p->pump.net_wait_count > 0 && p->pump.net_wait_end < next)
         next = p->pump.net_wait_end;
     if (next <= now)
         return 0;
@@ -230,7 +230,7 @@ static void flush_outbox(struct ike_process *p)
     time_us now = run_now();
     /* A client has one tunnel, and somebody who waits for it. */
     if (p->args->conf->gateway && !p->room_wanted && now < outbox_due(&p->pump.outbox) &&
-        p->pump.net_waits == 0)
+        p->pump.net_wait_count == 0)
         return;
     int result = outbox_flush(&p->pump.outbox, p->args->monitor_fd, now);
     bool wanted = result == ERR_AGAIN;

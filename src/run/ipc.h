@@ -31,11 +31,11 @@
     /* monitor -> ike, and back with the same serial */                                            \
     X(IPC_COMMAND, sizeof(struct ike_command))                                                     \
     X(IPC_COMMAND_DONE, sizeof(struct ipc_done))                                                   \
+    /* monitor -> ike: what became of a NET_UP in transport mode */                                \
+    X(IPC_NET_DONE, sizeof(struct ipc_done))                                                       \
     /* ike -> monitor */                                                                           \
     X(IPC_NET_UP, sizeof(struct ike_net))                                                          \
     X(IPC_NET_DOWN, sizeof(struct ike_net))                                                        \
-    X(IPC_NET_DONE,                                                                                \
-      sizeof(struct ipc_done)) /* monitor -> ike: what became of a NET_UP in transport mode */     \
     X(IPC_EVENT, sizeof(struct ipc_event))                                                         \
     /* ike -> keys, keys -> ike */                                                                 \
     X(IPC_ASK, sizeof(struct ike_ask))                                                             \

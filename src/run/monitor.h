@@ -88,7 +88,7 @@ struct monitor {
     size_t recent_next;
     struct refusals refusals; /* gateway: peers; client: our own attempts */
     json_t *last_error;       /* client */
-    struct log_budget refusals_logged, strangers_logged;
+    struct budget refusals_logged, strangers_logged;
     time_us full_said; /* when the log said that no place is free */
 
     /* client */

@@ -76,20 +76,21 @@ static bool is_within(const struct selector *list, size_t count, const struct se
     return false;
 }
 
-/* Only what the configuration is about, whatever ike says: of a gateway what its clients may
- * reach, of a client what goes to its gateway. */
+/* Only what goes to the host that the tunnel goes to, and at a gateway only what its clients may
+ * reach. Which host that is, ike says: nobody else has spoken with it. */
 static bool may_flow(const struct net_apply *net, const struct ike_net *wanted,
                      const struct net_flow *flow)
 {
     const struct conf_tunnel *t = &net->conf->tunnel;
-    if (net->conf->gateway)
-        return is_within(t->local_ts, t->local_ts_count, &flow->local);
-    return ip_equal(&flow->remote.low, &wanted->path.remote.ip);
+    return ip_equal(&flow->remote.low, &wanted->path.remote.ip) &&
+           (!net->conf->gateway || is_within(t->local_ts, t->local_ts_count, &flow->local));
 }
 
 /* What goes between each local and each remote selector. */
-static int flows_up(struct net_apply *net, const struct ike_net *wanted, char why[static NET_WHY])
+static int flows_up(struct net_apply *net, const struct ike_net *wanted, uint64_t owner,
+                    char why[static NET_WHY])
 {
+    char text[SELECTOR_TEXT];
     struct net_flow list[NET_FLOWS];
     size_t count = 0;
     if (!net->flows)
@@ -97,11 +98,47 @@ static int flows_up(struct net_apply *net, const struct ike_net *wanted, char wh
     for (size_t i = 0; i < wanted->local_count; i++)
         for (size_t j = 0; j < wanted->remote_count; j++) {
             struct net_flow flow = {wanted->local_ts[i], wanted->remote_ts[j]};
-            if (count == NET_FLOWS || !may_flow(net, wanted, &flow))
+            if (count == NET_FLOWS)
                 return ERR_LIMIT;
+            if (!may_flow(net, wanted, &flow)) {
+                snprintf(why, NET_WHY, "nothing in the configuration allows traffic with %s",
+                         selector_print(&flow.remote, text));
+                return ERR_ARGUMENT;
+            }
             list[count++] = flow;
         }
-    return net_flows_add(net->flows, net->conf->gateway ? wanted->tunnel : 0, list, count, why);
+    return net_flows_add(net->flows, owner, list, count, why);
+}
+
+static void flows_down(struct net_apply *net, uint64_t owner)
+{
+    char why[NET_WHY];
+    if (net->flows && net_flows_del(net->flows, owner, why))
+        log_error("what a tunnel in transport mode has left behind still drops packets: %s", why);
+}
+
+/* After ike was made anew it knows nothing of its former tunnels: what they have set goes when
+ * their peer has connected again. The number of a tunnel begins with that of the process. */
+static int gateway_flows_up(struct net_apply *net, const struct ike_net *wanted,
+                            char why[static NET_WHY])
+{
+    uint64_t before = wanted->tunnel >> 32 << 32;
+    int result = flows_up(net, wanted, wanted->tunnel, why);
+    return result ? result : net_flows_del_former(net->flows, before, &wanted->path.remote.ip, why);
+}
+
+/* Another address of ours, after the first: the new flows come before the old ones go, so that
+ * there is no moment without; and when they cannot come, the old ones stay. */
+static int client_flows_up(struct net_apply *net, const struct ike_net *wanted,
+                           char why[static NET_WHY])
+{
+    uint64_t owner = !net->flow_owner;
+    int result = flows_up(net, wanted, owner, why);
+    if (result)
+        return result;
+    flows_down(net, net->flow_owner);
+    net->flow_owner = owner;
+    return 0;
 }
 
 int net_apply_open(struct net_apply *net, char why[static NET_WHY])
@@ -156,7 +193,7 @@ static int gateway_up(struct net_apply *net, const struct ike_net *wanted, char 
 {
     int result = 0;
     if (wanted->transport)
-        return flows_up(net, wanted, why);
+        return gateway_flows_up(net, wanted, why);
     for (size_t i = 0; i < wanted->remote_count && result == 0; i++) {
         struct prefix to;
         if (!selector_to_prefix(&wanted->remote_ts[i], &to) || in_pools(net->conf, &to) ||
@@ -177,8 +214,7 @@ static int gateway_up(struct net_apply *net, const struct ike_net *wanted, char 
 static void gateway_down(struct net_apply *net, uint64_t tunnel)
 {
     char why[NET_WHY];
-    if (net->flows)
-        net_flows_remove(net->flows, tunnel);
+    flows_down(net, tunnel);
     for (size_t i = net->site_count; i-- > 0;) {
         if (net->sites[i].tunnel != tunnel)
             continue;
@@ -299,8 +335,7 @@ static void client_down(struct net_apply *net)
     if (net->dns)
         net_dns_down(net->tun->name);
     net_client_routes_down(net->routes);
-    if (net->flows)
-        net_flows_remove(net->flows, 0);
+    flows_down(net, net->flow_owner);
     while (net->address_count > 0)
         (void)!net_address_del(net->tun->index, &net->addresses[--net->address_count], why);
     net->routes = NULL;
@@ -342,13 +377,20 @@ static int client_up(struct net_apply *net, const struct ike_net *wanted, char w
 {
     if (net->up && same_need(&net->applied, wanted))
         return 0; /* the tunnel that came back keeps everything */
+    if (net->up && net->applied.transport && wanted->transport) {
+        int changed = client_flows_up(net, wanted, why);
+        if (changed == 0)
+            net->applied = *wanted;
+        return changed;
+    }
     if (net->up)
         client_down(net);
     int result = addresses_up(net, wanted, why);
     if (result == 0)
         result = net_link_up(net->tun->index, device_mtu(net, &wanted->path), why);
     if (result == 0)
-        result = wanted->transport ? flows_up(net, wanted, why) : routes_up(net, wanted, why);
+        result =
+            wanted->transport ? client_flows_up(net, wanted, why) : routes_up(net, wanted, why);
     if (result == 0 && net->conf->dns_from_gateway && wanted->dns_count) {
         net->dns = true;
         result = resolvers_up(net, wanted, why);

@@ -18,6 +18,7 @@ struct net_apply {
     const struct run_sockets *sockets; /* whose ports are let in, in transport mode */
     uint32_t mark;
     struct net_flows *flows; /* transport mode; NULL = there is none */
+    uint64_t flow_owner;     /* of a client's flows: 0 and 1 by turns */
     /* client */
     bool up;
     struct ike_net applied;

@@ -45,7 +45,7 @@ static void send_now(struct pump *pump, const struct ike_path *path, struct byte
         fd < 0 ? ERR_NOT_FOUND
                : net_send(fd, marker, datagram, &path->local, &path->remote, leave_by(pump, path));
     /* A lost datagram: retransmission is the engine's. */
-    if (result && log_within(&pump->unsent, run_now(), 5))
+    if (result && budget_allows(&pump->unsent, run_now(), 5))
         log_debug("cannot send to %s: %s", endpoint_print(&path->remote, text),
                   err_sentence(result));
 }
@@ -53,13 +53,8 @@ static void send_now(struct pump *pump, const struct ike_path *path, struct byte
 static void send_held(struct pump *pump)
 {
     size_t at = 0;
-    if (pump->net_waits > 0 && run_now() < pump->net_wait_end)
+    if (pump->net_wait_count > 0)
         return;
-    if (pump->net_waits > 0) {
-        log_warn("the monitor did not make the network ready for transport mode in time");
-        pump->net_waits = 0;
-        pump->held_len = 0;
-    }
     while (at < pump->held_len) {
         struct held head;
         memcpy(&head, pump->held + at, sizeof(head));
@@ -190,8 +185,29 @@ void pump_hand_over(struct pump *pump)
     hand_over(&pump->to_esp, pump->esp_fd, "esp");
 }
 
+static void end_tunnel(struct pump *pump, uint64_t tunnel)
+{
+    struct ike_command end = {.kind = IKE_DELETE, .tunnel = tunnel};
+    if (ike_command(pump->engine, run_now(), &end, NULL) == 0)
+        pump_drain(pump);
+}
+
+/* What was to be said meanwhile is not said: whoever asked asks again, or finds no tunnel. */
+static void give_up_network(struct pump *pump)
+{
+    if (pump->net_wait_count == 0 || run_now() < pump->net_wait_end)
+        return;
+    log_warn("the monitor did not make the network ready for transport mode in time: %u tunnels "
+             "end",
+             pump->net_wait_count);
+    pump->held_len = 0;
+    while (pump->net_wait_count > 0)
+        end_tunnel(pump, pump->net_waits[--pump->net_wait_count]);
+}
+
 void pump_settle(struct pump *pump)
 {
+    give_up_network(pump);
     for (unsigned round = 0; round < 4; round++) {
         pump_hand_over(pump);
         if (pump->unconfirmed > 0)
@@ -303,6 +319,19 @@ void pump_init(struct pump *pump)
     pump->forwards_network = needs_network(pump);
 }
 
+/* No answer leaves before its traffic is kept from going beside; no more wait at once than can be
+ * told apart. */
+static void await_network(struct pump *pump, uint64_t tunnel)
+{
+    if (pump->net_wait_count == PUMP_NET_WAITS) {
+        end_tunnel(pump, tunnel);
+        return;
+    }
+    if (pump->net_wait_count == 0)
+        pump->net_wait_end = run_now() + NET_WAIT_SECONDS * TIME_SECOND;
+    pump->net_waits[pump->net_wait_count++] = tunnel;
+}
+
 static void network(struct pump *pump, enum ipc_kind kind, const struct ike_net *net)
 {
     if (!pump->forwards_network)
@@ -310,19 +339,20 @@ static void network(struct pump *pump, enum ipc_kind kind, const struct ike_net 
     ipc_prepare(&pump->message, kind, 0);
     pump->message.net = *net;
     to_monitor(pump);
-    if (kind == IPC_NET_UP && net->transport && !net->initiator) {
-        pump->net_waits++;
-        pump->net_wait_end = run_now() + NET_WAIT_SECONDS * TIME_SECOND;
-    }
+    if (kind == IPC_NET_UP && net->transport && !net->initiator)
+        await_network(pump, net->tunnel);
 }
 
 void pump_net_done(struct pump *pump, const struct ipc_done *done)
 {
-    struct ike_command end = {.kind = IKE_DELETE, .tunnel = done->tunnel};
-    if (pump->net_waits > 0)
-        pump->net_waits--;
-    if (done->result && ike_command(pump->engine, run_now(), &end, NULL) == 0)
-        pump_drain(pump);
+    for (size_t i = pump->net_wait_count; i-- > 0;)
+        if (pump->net_waits[i] == done->tunnel) {
+            pump->net_waits[i] = pump->net_waits[--pump->net_wait_count];
+            pump->net_wait_end = run_now() + NET_WAIT_SECONDS * TIME_SECOND; /* the next one's */
+            break;
+        }
+    if (done->result)
+        end_tunnel(pump, done->tunnel);
 }
 
 static void event(struct pump *pump, const struct ike_event *what)
@@ -336,8 +366,9 @@ static void event(struct pump *pump, const struct ike_event *what)
 
 static void do_send(struct pump *pump, const struct ike_send *send)
 {
-    if ((pump->unconfirmed > 0 || pump->held_len > 0 || pump->net_waits > 0) && hold(pump, send))
-        return;
+    bool guarded = pump->net_wait_count == 0;
+    if ((pump->unconfirmed > 0 || pump->held_len > 0 || !guarded) && (hold(pump, send) || !guarded))
+        return; /* without room, it is asked for again */
     send_now(pump, &send->path, send->datagram);
 }
 

@@ -15,7 +15,7 @@
 #include "run/internal.h"
 #include "run/outbox.h"
 
-enum { PUMP_FACTS = 1024, PUMP_HELD_OCTETS = 1 << 20 };
+enum { PUMP_FACTS = 1024, PUMP_HELD_OCTETS = 1 << 20, PUMP_NET_WAITS = 64 };
 
 struct pump {
     struct ike_engine *engine;
@@ -28,11 +28,13 @@ struct pump {
     uint64_t lost_events;
     uint32_t questions;   /* asked of keys, not yet answered */
     uint32_t unconfirmed; /* ESP_ADD without an answer */
-    uint32_t net_waits;   /* NET_UP in transport mode, not yet confirmed */
+    /* Tunnels in transport mode whose NET_UP the monitor has not answered yet. */
+    uint64_t net_waits[PUMP_NET_WAITS];
+    uint32_t net_wait_count;
     time_us net_wait_end;
     bool esp_gone, keys_gone;
-    struct log_budget unsent; /* lines about datagrams that could not be sent */
-    bool forwards_network;    /* set by pump_init(): NET_UP and NET_DOWN concern the monitor */
+    struct budget unsent;  /* lines about datagrams that could not be sent */
+    bool forwards_network; /* set by pump_init(): NET_UP and NET_DOWN concern the monitor */
     /* Datagrams held back, each a struct held and its octets. */
     uint8_t *held;
     size_t held_len;

@@ -80,8 +80,8 @@ static void log_refused(struct monitor *m, const struct ike_event *event, const 
         m->full_said = now;
     }
     enum log_level level = is_proven(event) ? LEVEL_WARN : LEVEL_DEBUG;
-    struct log_budget *budget = level == LEVEL_WARN ? &m->refusals_logged : &m->strangers_logged;
-    if (log_within(budget, now, 5)) /* enough to see what goes on */
+    struct budget *budget = level == LEVEL_WARN ? &m->refusals_logged : &m->strangers_logged;
+    if (budget_allows(budget, now, 5)) /* enough to see what goes on */
         log_at(level, "refused %s at %s: %s", who, where, sentence(event));
 }
 

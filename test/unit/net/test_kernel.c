@@ -317,14 +317,37 @@ static void flows(void **state)
     assert_true(says("nft list ruleset", "ip saddr 192.0.2.1 ip daddr 192.0.2.2 drop"));
     assert_true(says("nft list ruleset", "ip saddr 192.0.2.2 ip daddr 192.0.2.1 drop"));
     assert_true(says("nft list ruleset | grep 'saddr 192.0.2.9'", "sport 443 drop"));
+    /* What an owner has counts once, and it has no more than its share, all or nothing. */
+    struct net_flow many[NET_FLOWS_OWNED + 1];
+    for (unsigned i = 0; i < ARRAY_LEN(many); i++) {
+        char local[40];
+        snprintf(local, sizeof(local), "192.0.2.2[udp/%u]", i + 1);
+        many[i] = flow(local, "192.0.2.7");
+    }
+    assert_int_equal(net_flows_add(f, 2, some, 2, why), 0);
+    assert_int_not_equal(net_flows_add(f, 5, many, ARRAY_LEN(many), why), 0);
+    assert_null(strstr(said("ip rule; nft list ruleset"), "192.0.2.7"));
+    for (int again = 0; again < 2; again++)
+        assert_int_equal(net_flows_add(f, 5, many, NET_FLOWS_OWNED, why), 0);
+    assert_int_not_equal(net_flows_add(f, 5, whole, 1, why), 0);
+    assert_int_equal(net_flows_del(f, 5, why), 0);
+    assert_null(strstr(said("ip rule; nft list ruleset"), "192.0.2.7"));
+    /* Who comes again takes the place of its former owners, and of no others. */
+    assert_int_equal(net_flows_add(f, 6, many, 1, why), 0);
+    assert_int_equal(net_flows_add(f, 7, many, 1, why), 0);
+    assert_int_equal(net_flows_del_former(f, 7, &many[0].remote.low, why), 0);
+    assert_true(says("ip rule; nft list ruleset", "192.0.2.7"));
+    assert_true(says("ip route get 192.0.2.9 ipproto tcp dport 443", "dev shrtest"));
+    assert_int_equal(net_flows_del(f, 7, why), 0);
+    assert_null(strstr(said("ip rule; nft list ruleset"), "192.0.2.7"));
     /* All or nothing, and the same one for two owners. */
     assert_int_not_equal(net_flows_add(f, 3, net, 2, why), 0);
     assert_null(strstr(said("ip rule; nft list ruleset"), "192.0.2.8"));
     assert_int_equal(net_flows_add(f, 4, whole, 1, why), 0);
-    net_flows_remove(f, 1);
+    assert_int_equal(net_flows_del(f, 1, why), 0);
     assert_true(says("ip route get 192.0.2.1", "dev shrtest"));
     assert_null(strstr(said("ip -6 rule; nft list ruleset"), "2001:db8::1"));
-    net_flows_remove(f, 4);
+    assert_int_equal(net_flows_del(f, 4, why), 0);
     assert_null(strstr(said("ip route get 192.0.2.1 2>&1"), "shrtest"));
     net_flows_sweep("shrtest", MARK); /* as if killed, with the second still there */
     assert_null(strstr(said("ip rule; ip -6 rule"), "3199"));

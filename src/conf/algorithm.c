@@ -143,6 +143,17 @@ static void check_list(struct parser *p, const char *key, const struct proposal 
             check_transform(p, &list[i], &list[i].transforms[j]);
 }
 
+/* Does none of them keep anybody from reading what is inside? */
+static bool all_open(const struct proposal *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < list[i].count; j++)
+            if (list[i].transforms[j].type == TRANSFORM_ENCR &&
+                !encr_is_null(list[i].transforms[j].id))
+                return false;
+    return true;
+}
+
 void proposals_check(struct parser *p)
 {
     static const char *const hiding[] = {"tfc", "dummies"};
@@ -151,10 +162,12 @@ void proposals_check(struct parser *p)
         parser_fault(p, "ah", "keep one of them", "both esp and ah are given");
     }
     const struct conf_tunnel *t = &p->conf->tunnel;
-    for (size_t i = 0; p->conf->ah_count && i < ARRAY_LEN(hiding); i++) {
+    bool open = all_open(t->esp, t->esp_count);
+    for (size_t i = 0; open && i < ARRAY_LEN(hiding); i++) {
         p->line = option_line(p->conf, "crypto", hiding[i]);
         if (i == 0 ? t->tfc : t->dummies)
-            parser_fault(p, hiding[i], "use esp, or take it out", "AH cannot hide anything");
+            parser_fault(p, hiding[i], "use esp with a cipher, or take it out",
+                         "what is not encrypted cannot be hidden");
     }
     check_list(p, "ike", t->ike, t->ike_count);
     check_list(p, p->conf->ah_count ? "ah" : "esp", t->esp, t->esp_count);

@@ -62,6 +62,8 @@ static void finish_places(struct parser *p)
         name_from_file(conf);
     if (!conf->run_dir[0])
         snprintf(conf->run_dir, sizeof conf->run_dir, "%s", conf_run_dir());
+    if (!conf->state_dir[0])
+        snprintf(conf->state_dir, sizeof conf->state_dir, "/var/lib/shrike");
     if (conf_control_path(conf, path)) {
         p->line = option_line(conf, conf->gateway ? "gateway" : "tunnel", "run-dir");
         parser_fault(p, conf->run_dir, "a socket's path has at most 107 characters",
@@ -167,8 +169,8 @@ static void duplicate(struct parser *p, const struct conf_peer *first,
                       const struct conf_peer *second, const char *what)
 {
     p->line = second->line;
-    parser_fault(p, second->name, NULL, "%s is that of [client %s] in line %u", what, first->name,
-                 first->line);
+    parser_fault(p, second->name, "change or take out one of the two",
+                 "%s is that of [client %s] in line %u", what, first->name, first->line);
 }
 
 static void find_duplicates(struct parser *p, const struct conf_peer **sorted)

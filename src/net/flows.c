@@ -10,7 +10,7 @@
 /* In this order, before those of a tunnel (route.c) and of table main: what carries our mark leaps
  * over the flows. An inverted match would not do: it inverts all of a rule. */
 enum { PRIORITY_LEAP = 31990, PRIORITY_FLOW = 31991, PRIORITY_LANDING = 31992 };
-enum { LOOSE = 4 };
+enum { LOOSE = 16 }; /* interfaces with a strict rp_filter; what comes by others is dropped there */
 
 struct net_flows {
     struct net_flows_plan plan;

@@ -151,7 +151,7 @@ static int into_table(struct net_client_routes *routes, struct done *done, char 
     int result = rules_up(routes, done->to.ip.family, why);
     if (result == 0)
         result = net_route_add(done->index, &done->to, &done->source, routes->mark, why);
-    if (result == 0)
+    if (result == 0 || result == ERR_EXISTS) /* from a move that got no further */
         result = net_route_del(done->index, &done->to, done->table, why);
     if (result == 0)
         done->table = routes->mark;

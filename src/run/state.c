@@ -48,7 +48,7 @@ static int write_secret(const char *path, const uint8_t octets[static SECRET])
 
 int state_secret(const struct conf *conf, uint8_t out[static SECRET])
 {
-    const char *dir = conf->state_dir[0] ? conf->state_dir : "/var/lib/shrike";
+    const char *dir = conf->state_dir;
     char path[PATH_ROOM];
     snprintf(path, sizeof(path), "%s/%s.crash-secret", dir, conf->tunnel.name);
     errno = 0;

@@ -2,7 +2,7 @@
 """A long TCP connection that says whether it arrived whole, both ways at once.
 
     flow.py serve ADDRESS PORT KILOBYTES_A_SECOND
-    flow.py call ADDRESS PORT KILOBYTES_A_SECOND STOP
+    flow.py call ADDRESS PORT KILOBYTES_A_SECOND STOP [FROM]
 
 The caller ends when the file STOP appears, and the other side with it. Each side sends numbered blocks whose content follows from the number, at that rate, and checks each octet
 of what comes. The last line is "sent N received N intact" or what went wrong; the status says the same."""
@@ -79,6 +79,8 @@ def main():
         print('listening', flush=True)
         peer, _ = sock.accept()
         sys.exit(run(peer, 'server', 'client', None, int(sys.argv[4])))
+    if len(sys.argv) > 6:
+        sock.bind((sys.argv[6], 0))
     sock.connect((address, port))
     sys.exit(run(sock, 'client', 'server', sys.argv[5], int(sys.argv[4])))
 

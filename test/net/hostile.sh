@@ -6,7 +6,7 @@
 #   libreswan      192.0.2.2 ---switch--- 192.0.2.1 Shrike's gateway    10.20.0.1 on lo
 #   Shrike client  192.0.2.4 ---+         (its second tunnel goes to libreswan, 10.40.0.1)
 #
-#   test/net/hostile.sh                                   every row in both roles; writes doc/hostile.md
+#   test/net/hostile.sh                                   every row in both roles; writes doc/hostile.md, or $HOSTILE_DOC
 #   test/net/hostile.sh responder|initiator [PATTERN]     Shrike's role, and which rows
 #   test/net/hostile.sh self-test                         do the checks see what they are for?
 #

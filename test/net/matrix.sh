@@ -13,6 +13,7 @@
 #   test/net/matrix.sh list                      the cells: PEER|ROLE|NAME|WHAT
 #   test/net/matrix.sh run PEER ROLE [PATTERN]   these cells, here; lines also to $MATRIX_OUT/PEER-ROLE
 #
+# The table is doc/interop.md, or $MATRIX_DOC.
 # PEER: six and five (strongSwan 6.1.0, 5.9.8), libre (libreswan 5.2), iked (OpenIKED 7.4).
 # ROLE: Shrike's, initiator or responder. PATTERN: of cell names, as the shell's.
 #
@@ -38,39 +39,58 @@ MATRIX_DOC=${MATRIX_DOC:-$LAB_TOP/doc/interop.md}
 # Libreswan's and OpenIKED's child SAs are the kernel's.
 matrix_part()
 {
-    local run=(bash "$0" run "$@")
-    root_need "$1" || { echo "matrix: no root '$1'" >&2; return; }
+    local run=(bash "$0" run "$@") failed=0
+    shrike_need matrix && root_need "$1" || { echo "matrix: no root '$1', or no Shrike" >&2; return 1; }
     [ "$1" = six ] || [ "$1" = five ] || [ -n "${SHRIKE_IN_VM:-}" ] ||
         run=("$LAB_LIB/vm" -t 7000 -m 3072 -o "$MATRIX_OUT" "${run[@]}")
-    "${run[@]}"
-    matrix_merge "$MATRIX_OUT"
+    "${run[@]}" || failed=1
+    matrix_unfinished "$@" || failed=1
+    matrix_merge "$MATRIX_OUT" || failed=1
+    return $failed
 }
 
-# matrix_some [PEER [ROLE [PATTERN]]]: at most these parts; merged after each
+# matrix_unfinished PEER ROLE PATTERN: selected cells without a result have failed.
+matrix_unfinished()
+{
+    local peer=$1 role=$2 pattern=$3 listing=yes out=$MATRIX_OUT/$1-$2 name what
+    touch "$out"
+    cut -d'|' -f1 "$out" >"$out.names"
+    while IFS='|' read -r _ _ name what; do
+        grep -qxF "$name" "$out.names" && continue
+        echo "FAIL    $peer, $role, $name: did not finish"
+        echo "$name|$what|fails|did not finish" >>"$out"
+    done < <(matrix_cells)
+    rm "$out.names"
+    ! grep -q '|fails|did not finish$' "$out"
+}
+
+# matrix_some [PEER [ROLE [PATTERN]]]: at most these parts; merged after each. Status 1 when one has failed.
 matrix_some()
 {
-    local peer role
+    local peer role failed=0
     MATRIX_OUT=$(mktemp -d) || exit 1
     export MATRIX_OUT MATRIX_PKI=$MATRIX_OUT/pki
     PKI=$MATRIX_PKI make_credentials
     for peer in ${1:-six five libre iked}; do
         for role in ${2:-initiator responder}; do
-            matrix_part "$peer" "$role" "${3:-*}"
+            matrix_part "$peer" "$role" "${3:-*}" || failed=1
         done
     done
     rm -rf "$MATRIX_OUT"
+    return $failed
 }
 
 # The names in a list's lines (PEER|ROLE|NAME|WHAT) as one pattern.
 matrix_missing()
 {
-    local peer role names
+    local peer role names failed=0
     for peer in ${1:-six five libre iked}; do
         for role in ${2:-initiator responder}; do
             names=$(matrix_list | python3 "$LAB_LIB/matrix_table.py" missing "$MATRIX_DOC" "$peer" "$role")
-            [ -z "$names" ] || matrix_some "$peer" "$role" "@($names)"
+            [ -z "$names" ] || matrix_some "$peer" "$role" "@($names)" || failed=1
         done
     done
+    return $failed
 }
 
 matrix_merge()
@@ -181,7 +201,7 @@ make_chain()
 }
 
 # Options of a cell, k[...]: auth, ike, esp, ah (then esp is empty), out (4 or 6), in (4, 6 or 46), nat, act, want, peer (lines
-# for the peer's file), shrike (further words of shrike_conf), cert (kind of certificate, when auth
+# for the peer's file), says (with want: what Shrike says of it, as grep -E), shrike (further words of shrike_conf), cert (kind of certificate, when auth
 # does not say it), children (how many child SAs), ready (what is done when the first side has started)
 declare -A k
 
@@ -296,6 +316,14 @@ record()
     esac
 }
 
+# What Shrike has said this time of why there is no tunnel, when that is what k[says] expects.
+refusal()
+{
+    local log=server
+    [ $us = server ] || log=client-up
+    grep -oE "${k[says]}" "$(logfile $log)" | tail -n 1 | grep .
+}
+
 # What both sides say when a cell has failed; LAB_KEEP as in lib.sh.
 keep_cell()
 {
@@ -318,10 +346,12 @@ run_cell()
         record fails "cannot be configured: $(tail -n 1 "$LAB_DIR/conf.out")"
     elif ! connect >"$LAB_DIR/connect.out" 2>&1; then
         why=$(grep -vE 'debug:|^$|next attempt' "$LAB_DIR/connect.out" | tail -n 1)
-        if [ -n "${k[want]:-}" ] && stays_down; then
-            record refused "${k[want]}"
-        else
+        if [ -z "${k[want]:-}" ]; then
             record fails "does not connect: $why"
+        elif said=$(refusal) && stays_down; then
+            record refused "$said"
+        else
+            record fails "does not say why, or has SAs: $why"
         fi
     elif [ -n "${k[want]:-}" ]; then
         record fails "connects, but must not: ${k[want]}"

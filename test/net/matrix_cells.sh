@@ -91,7 +91,7 @@ cells_ah()
     cell ah-sha512 esp= ah=sha512-ecp256 nat=no in=46 act=ike_by_shrike
     cell ah-over-6 esp= ah=sha256-x25519 nat=no out=6 in=6 act=child_by_shrike
     cell ah-over-6-no-esn esp= ah=sha384-x25519 nat=no out=6 shrike=esn=no act=ike_by_peer
-    cell ah-behind-nat esp= ah=sha256-x25519 want='AH cannot pass a NAT'
+    cell ah-behind-nat esp= ah=sha256-x25519 want='AH cannot pass a NAT' says='AH cannot pass the NAT between the two sides'
     cell alg-null-gmac esp=nullaes128gmac-x25519 act=child_by_shrike
     cell alg-null-gmac-256 esp=nullaes256gmac-x25519-noesn pesp=nullaes256gmac-x25519 out=6 act=child_by_peer
 }
@@ -185,14 +185,19 @@ cells_end()
 {
     cell delete-by-shrike act=delete_by_shrike
     cell delete-by-peer act=delete_by_peer
-    cell liveness-by-shrike act=liveness shrike=dpd=2 what='this side asks for a sign of life'
-    case $peer in six | five) cell liveness-by-peer act=liveness peer=dpd=2 what='the peer asks for a sign of life' ;; esac
-    [ "$peer" != libre ] || cell liveness-by-peer act=liveness peer='dpddelay=2s dpdtimeout=10s' what='the peer asks for a sign of life'
+    cell liveness-by-shrike act=liveness asks=shrike shrike=dpd=2 what='this side asks for a sign of life'
+    case $peer in six | five) cell liveness-by-peer act=liveness asks=peer peer=dpd=2 what='the peer asks for a sign of life' ;; esac
+    [ "$peer" != libre ] || cell liveness-by-peer act=liveness asks=peer peer='dpddelay=2s dpdtimeout=10s' what='the peer asks for a sign of life'
 }
 
+# says: what Shrike has to say of it, as responder or as initiator, which knows the exchange by the port.
 cells_refused()
 {
-    cell refused-secret psk=another-vellum-83-falcon-basalt want='the secrets differ' what='another shared secret on each side'
-    cell refused-ike pike=aes128-sha256-prfsha256-modp2048 want='no IKE proposal in common' what='no IKE proposal in common'
-    cell refused-esp pesp=aes128-sha384-x25519 want='no ESP proposal in common' what='no ESP proposal in common'
+    local none='no common [a-z ]+: peer offered [^;]+'
+    cell refused-secret psk=another-vellum-83-falcon-basalt want='the secrets differ' what='another shared secret on each side' \
+        says='the pre-shared key of [^ ]+ is not the one we have for it|[^ ]+:4500 answered AUTHENTICATION_FAILED'
+    cell refused-ike pike=aes128-sha256-prfsha256-modp2048 want='no IKE proposal in common' what='no IKE proposal in common' \
+        says="$none|[^ ]+:500 answered NO_PROPOSAL_CHOSEN"
+    cell refused-esp pesp=aes128-sha384-x25519 want='no ESP proposal in common' what='no ESP proposal in common' \
+        says="$none|[^ ]+:4500 answered NO_PROPOSAL_CHOSEN"
 }

@@ -22,13 +22,14 @@ HEAD = '''# Interoperability
 
 Each line is a real run between Shrike and a program that others wrote, made by `test/net/matrix.sh`: connect, ping both
 ways through the tunnel, do what the line says while pings run, look at the SAs on both sides, ping again. No ping may be lost
-at a rekey, but for those that came before the answer with their keys, which the line counts (Shrike keeps such packets since then: a line that
-counts some is from before that); where addresses change, the line says how many were lost. A client network behind a router that does NAT, unless
+at a rekey (lines that count some, which came before the answer with their keys, are from before Shrike kept such packets);
+where addresses change, the line says how many were lost. A client network behind a router that does NAT, unless
 the line says otherwise. strongSwan runs with its user-space data plane (kernel-libipsec: always ESP in UDP, no ESN, no AH), libreswan and OpenIKED with the ESP of
 Debian 12's kernel, in a virtual machine that emulates the processor: times there say nothing.
 
-"refused" means that one side must not or cannot accept, does not, and says why; "fails" is a fault, by whom it says.
-This file is written by the script alone; `test/net/matrix.sh PEER ROLE PATTERN` runs some lines anew and keeps the others.
+"refused" means that one side must not or cannot accept and does not, with what Shrike says of it; "fails" is a fault,
+or a run that did not finish. This file is written by the script alone; `test/net/matrix.sh PEER ROLE PATTERN` runs some
+lines anew and keeps the others.
 '''
 
 

@@ -127,6 +127,8 @@ static void no_socket_no_send(void **state)
     close_all();
 }
 
+static bool ready; /* is there a network of our own? */
+
 static bool small_network(void)
 {
     if (geteuid() != 0 || unshare(CLONE_NEWNET) != 0)
@@ -144,6 +146,8 @@ static bool small_network(void)
 static void too_big_for_the_path(void **state)
 {
     (void)state;
+    if (!ready)
+        skip();
     open_all("127.0.0.1");
     struct esp_send send = run_of(4, 1400, 50);
     esp_send_run(&sender, &send);
@@ -164,9 +168,8 @@ int main(void)
                                         cmocka_unit_test(no_socket_no_send)};
     const struct CMUnitTest root[] = {cmocka_unit_test(too_big_for_the_path)};
     int failed = cmocka_run_group_tests(anyone, NULL, NULL);
-    if (small_network())
-        failed += cmocka_run_group_tests(root, NULL, NULL);
-    else
+    ready = small_network();
+    if (!ready)
         printf("skip: a path that is too small: needs root\n");
-    return failed;
+    return failed + cmocka_run_group_tests(root, NULL, NULL);
 }

@@ -104,6 +104,7 @@ struct ike_local {
 struct ike_addresses {
     uint8_t local_count, remote_count;
     bool doubt; /* the host slept, or links changed: look whether the path still works */
+    bool more;  /* gateway: it has others that found no room here, so none is known to be gone */
     struct ike_local local[IKE_LOCALS];
     struct ip remote[IKE_REMOTES]; /* client: what the gateway's name stands for */
 };

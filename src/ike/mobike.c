@@ -313,7 +313,7 @@ static bool replace_local(const struct ike_engine *e, struct ike_path *path)
 void mobike_own_address_gone(struct ike_engine *e, struct sa *sa)
 {
     struct roam *r = sa->tunnel->roam;
-    if (own_address(e, &sa->path.local.ip) || !replace_local(e, &sa->path))
+    if (e->addresses.more || own_address(e, &sa->path.local.ip) || !replace_local(e, &sa->path))
         return;
     if (r && r->checking && !own_address(e, &r->safe.local.ip))
         r->checking = replace_local(e, &r->safe);

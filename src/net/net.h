@@ -110,12 +110,12 @@ struct net_source {
     uint32_t metric; /* 0: what the kernel would choose; else the route's, and one more */
 };
 /* All that are known beyond their link, but those of the interface `except` and of links that are
- * down. */
-size_t net_sources_all(uint32_t except, struct net_source *out, size_t max);
+ * down. ERR_LIMIT: these, and there may be more; ERR_SYSTEM: the kernel did not tell. */
+int net_sources_all(uint32_t except, struct net_source *out, size_t max, size_t *count) MUST_USE;
 /* One for each interface and family by which `to` (or, of the other family, the internet) can be
- * reached, best first. */
-size_t net_sources_to(const struct ip *to, uint32_t mark, uint32_t except, struct net_source *out,
-                      size_t max);
+ * reached: the best `max`, the best of all first. ERR_SYSTEM. */
+int net_sources_to(const struct ip *to, uint32_t mark, uint32_t except, struct net_source *out,
+                   size_t max, size_t *count) MUST_USE;
 /* A descriptor that is readable when links, addresses or routes changed; or an enum err. */
 int net_watch_open(char why[static NET_WHY]) MUST_USE;
 /* Takes all that waits. True when a link other than `except` went up or down. */

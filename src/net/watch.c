@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { FOUND_MAX = 32 };
+enum { FOUND_MAX = 256 };
 
 int net_watch_open(char why[static NET_WHY])
 {
@@ -54,11 +54,13 @@ bool net_watch_drain(int fd, uint32_t except)
 
 struct collection {
     uint32_t except;
+    bool more; /* than have room */
     size_t count;
     struct net_source at[FOUND_MAX];
 };
 
 struct dead_links {
+    bool more;
     size_t count;
     uint32_t at[FOUND_MAX];
 };
@@ -87,17 +89,22 @@ bool netlink_source(const struct nlmsghdr *header, uint32_t except, struct net_s
 static int visit_own(const struct nlmsghdr *header, void *context)
 {
     struct collection *c = context;
-    if (c->count < FOUND_MAX && netlink_source(header, c->except, &c->at[c->count]))
-        c->count++;
+    struct net_source found;
+    if (!netlink_source(header, c->except, &found))
+        return MNL_CB_OK;
+    if (c->count < FOUND_MAX)
+        c->at[c->count++] = found;
+    else
+        c->more = true;
     return MNL_CB_OK;
 }
 
-static void collect(struct collection *c)
+static bool collect(struct collection *c)
 {
     struct netlink_request request;
     struct ifaddrmsg *body = netlink_begin(&request, RTM_GETADDR, NLM_F_DUMP, sizeof(*body));
     body->ifa_family = AF_UNSPEC;
-    (void)netlink_ask(&request, visit_own, c);
+    return netlink_ask(&request, visit_own, c) == 0;
 }
 
 static int visit_link(const struct nlmsghdr *header, void *context)
@@ -105,9 +112,12 @@ static int visit_link(const struct nlmsghdr *header, void *context)
     struct dead_links *dead = context;
     const struct ifinfomsg *link = mnl_nlmsg_get_payload(header);
     unsigned alive = IFF_UP | IFF_RUNNING;
-    if (header->nlmsg_type == RTM_NEWLINK && (link->ifi_flags & alive) != alive &&
-        dead->count < FOUND_MAX)
+    if (header->nlmsg_type != RTM_NEWLINK || (link->ifi_flags & alive) == alive)
+        return MNL_CB_OK;
+    if (dead->count < FOUND_MAX)
         dead->at[dead->count++] = (uint32_t)link->ifi_index;
+    else
+        dead->more = true;
     return MNL_CB_OK;
 }
 
@@ -120,20 +130,27 @@ static bool is_dead(const struct dead_links *dead, uint32_t interface)
 }
 
 /* An IPv4 address stays on a link that is down. */
-size_t net_sources_all(uint32_t except, struct net_source *out, size_t max)
+int net_sources_all(uint32_t except, struct net_source *out, size_t max, size_t *count)
 {
     struct netlink_request request;
     struct collection c = {.except = except};
     struct dead_links dead = {.count = 0};
     struct ifinfomsg *body = netlink_begin(&request, RTM_GETLINK, NLM_F_DUMP, sizeof(*body));
     body->ifi_family = AF_UNSPEC;
-    (void)netlink_ask(&request, visit_link, &dead);
-    collect(&c);
-    size_t count = 0;
-    for (size_t i = 0; i < c.count && count < max; i++)
-        if (!is_dead(&dead, c.at[i].interface))
-            out[count++] = c.at[i];
-    return count;
+    if (netlink_ask(&request, visit_link, &dead) || !collect(&c))
+        return ERR_SYSTEM;
+    bool more = c.more || dead.more;
+    size_t kept = 0;
+    for (size_t i = 0; i < c.count; i++) {
+        if (is_dead(&dead, c.at[i].interface))
+            continue;
+        if (kept < max)
+            out[kept++] = c.at[i];
+        else
+            more = true;
+    }
+    *count = kept;
+    return more ? ERR_LIMIT : 0;
 }
 
 static bool seen_before(const struct collection *c, size_t i)
@@ -162,20 +179,24 @@ static bool leads(const struct collection *c, size_t i, const struct ip *to, uin
     return true;
 }
 
-size_t net_sources_to(const struct ip *to, uint32_t mark, uint32_t except, struct net_source *out,
-                      size_t max)
+int net_sources_to(const struct ip *to, uint32_t mark, uint32_t except, struct net_source *out,
+                   size_t max, size_t *count)
 {
     struct collection c = {.except = except};
-    size_t count = 0;
-    collect(&c);
-    for (size_t i = 0; i < c.count && count < max; i++) {
+    size_t kept = 0;
+    if (!collect(&c))
+        return ERR_SYSTEM;
+    for (size_t i = 0; i < c.count; i++) {
         struct net_source found;
         if (seen_before(&c, i) || !leads(&c, i, to, mark, &found))
             continue;
-        size_t at = count++;
+        size_t at = kept < max ? kept++ : max; /* the worst one falls out at the end */
         for (; at > 0 && out[at - 1].metric > found.metric; at--)
-            out[at] = out[at - 1];
-        out[at] = found;
+            if (at < max)
+                out[at] = out[at - 1];
+        if (at < max)
+            out[at] = found;
     }
-    return count;
+    *count = kept;
+    return 0;
 }

@@ -6,6 +6,7 @@
 
 #define NAP           (3 * TIME_SECOND)  /* sleep that is worth a look at the path */
 #define RESOLVE_AGAIN (15 * TIME_SECOND) /* at most so often */
+enum { SOURCES = 256 };
 
 int uplinks_open(struct monitor *m)
 {
@@ -29,29 +30,46 @@ static uint16_t port_of(const struct monitor *m, const struct ip *ip)
 }
 
 /* The tunnel's own addresses are on its device, which is left out. */
-static void read_now(const struct monitor *m, struct ike_addresses *out)
+static int find_sources(const struct monitor *m, struct net_source found[static SOURCES],
+                        size_t *count)
 {
-    struct net_source found[IKE_LOCALS];
-    size_t count;
-    memset(out, 0, sizeof(*out)); /* it is compared as octets */
+    const struct ip *to = m->outer.family || m->gateway.count <= 0 ? &m->outer : &m->gateway.at[0];
     if (m->conf->gateway)
-        count = net_sources_all(m->tun.index, found, IKE_LOCALS);
-    else
-        count =
-            net_sources_to(m->outer.family || m->gateway.count <= 0 ? &m->outer : &m->gateway.at[0],
-                           m->net.mark, m->tun.index, found, IKE_LOCALS);
-    for (size_t i = 0; i < count; i++) {
-        uint16_t port = port_of(m, &found[i].ip);
-        if (port == 0)
-            continue; /* nobody listens there */
-        struct ike_local *local = &out->local[out->local_count++];
-        local->at.ip = found[i].ip;
-        local->at.port = port;
-        local->interface = m->conf->gateway ? 0 : found[i].interface;
-        local->rank = m->conf->gateway ? 0 : found[i].metric;
+        return net_sources_all(m->tun.index, found, SOURCES, count);
+    return net_sources_to(to, m->net.mark, m->tun.index, found, SOURCES, count);
+}
+
+static void add_local(const struct monitor *m, const struct net_source *source,
+                      struct ike_addresses *out)
+{
+    uint16_t port = port_of(m, &source->ip);
+    if (port == 0)
+        return; /* nobody listens there */
+    if (out->local_count == IKE_LOCALS) {
+        out->more = true;
+        return;
     }
+    struct ike_local *local = &out->local[out->local_count++];
+    local->at = (struct endpoint){.ip = source->ip, .port = port};
+    local->interface = m->conf->gateway ? 0 : source->interface;
+    local->rank = m->conf->gateway ? 0 : source->metric;
+}
+
+/* False when the kernel does not tell: what was known stays true. */
+static bool read_now(const struct monitor *m, struct ike_addresses *out)
+{
+    struct net_source found[SOURCES];
+    size_t count = 0;
+    int result = find_sources(m, found, &count);
+    if (result == ERR_SYSTEM)
+        return false;
+    memset(out, 0, sizeof(*out)); /* it is compared as octets */
+    out->more = result == ERR_LIMIT;
+    for (size_t i = 0; i < count; i++)
+        add_local(m, &found[i], out);
     for (int32_t i = 0; i < m->gateway.count && i < IKE_REMOTES; i++)
         out->remote[out->remote_count++] = m->gateway.at[i];
+    return true;
 }
 
 void uplinks_tell(struct monitor *m, bool doubt)
@@ -59,7 +77,10 @@ void uplinks_tell(struct monitor *m, bool doubt)
     struct ike_addresses now;
     if (m->watch_fd < 0 || m->stopping || !m->children[ROLE_IKE].ready)
         return;
-    read_now(m, &now);
+    if (!read_now(m, &now)) {
+        log_debug("the kernel does not tell our addresses");
+        return;
+    }
     if (!doubt && memcmp(&now, &m->told, sizeof(now)) == 0)
         return;
     m->told = now;

@@ -326,6 +326,26 @@ static void test_gateway_moves(void **state)
     }
 }
 
+/* A gateway with more addresses than can be told: one that is not in the list is not gone. */
+static void test_gateway_of_many(void **state)
+{
+    struct pair p = roaming();
+    struct ike_command command = {.kind = IKE_ADDRESSES, .addresses = {.more = true}};
+    struct ike_addresses *a = &command.addresses;
+    (void)state;
+    up(&p);
+    a->local_count = 1;
+    a->local[0].at.port = 4500;
+    assert_true(ip_parse("192.0.2.200", &a->local[0].at.ip));
+    unsigned moves = p.gateway->esp_moves;
+    assert_int_equal(ike_command(p.gateway->engine, p.sim->now, &command, NULL), 0);
+    sim_drain(p.gateway);
+    sim_run(p.sim, TIME_SECOND);
+    assert_int_equal(p.gateway->esp_moves, moves);
+    expect_on(&p, 0, "192.0.2.1");
+    pair_end(&p);
+}
+
 /* One copy of the update comes over the gateway's second address, and its answer is lost; the next
  * copy comes over the first, and that is where the client takes its place to be. */
 static bool second_has_it;
@@ -747,6 +767,7 @@ int main(void)
         cmocka_unit_test(test_told_addresses),
         cmocka_unit_test(test_told_later),
         cmocka_unit_test(test_gateway_moves),
+        cmocka_unit_test(test_gateway_of_many),
         cmocka_unit_test(test_scattered_update),
         cmocka_unit_test(test_dead_uplink),
         cmocka_unit_test(test_captive_wifi),

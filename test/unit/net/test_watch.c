@@ -75,6 +75,21 @@ static bool is(const struct net_source *source, const char *ip, uint32_t interfa
     return ip_equal(&source->ip, &want) && source->interface == interface;
 }
 
+static size_t sources_to(const struct ip *to, uint32_t mark, uint32_t except,
+                         struct net_source *out, size_t max)
+{
+    size_t count = 99;
+    assert_int_equal(net_sources_to(to, mark, except, out, max, &count), 0);
+    return count;
+}
+
+static size_t all_sources(uint32_t except, struct net_source *out, size_t max, int result)
+{
+    size_t count = 99;
+    assert_int_equal(net_sources_all(except, out, max, &count), result);
+    return count;
+}
+
 /* The one the kernel would take comes first, with metric 0, then the others by their route's
  * metric; of the other family the default route counts. */
 static void sources_by_rank(void **state)
@@ -86,7 +101,7 @@ static void sources_by_rank(void **state)
         skip();
     const struct ip *to[] = {&to4, &to6};
     for (size_t i = 0; i < ARRAY_LEN(to); i++) {
-        assert_int_equal(net_sources_to(to[i], 0, 0, found, 8), 4);
+        assert_int_equal(sources_to(to[i], 0, 0, found, 8), 4);
         bool first4 = is(&found[0], "192.168.7.2", wifi);
         assert_true(is(&found[first4 ? 0 : 1], "192.168.7.2", wifi));
         assert_true(is(&found[first4 ? 1 : 0], "2001:db8:8::2", cell));
@@ -95,8 +110,10 @@ static void sources_by_rank(void **state)
         assert_int_equal(found[2].metric, 201);
         assert_int_equal(found[3].metric, 301);
     }
-    assert_int_equal(net_sources_to(&to4, 0, 0, found, 3), 3); /* no more than there is room for */
-    assert_int_equal(net_sources_to(&to4, 0, wifi, found, 8), 2);
+    assert_int_equal(sources_to(&to4, 0, 0, found, 3), 3);  /* no more than there is room for */
+    assert_int_equal(found[0].metric + found[1].metric, 0); /* and those are the best */
+    assert_int_equal(found[2].metric, 201);
+    assert_int_equal(sources_to(&to4, 0, wifi, found, 8), 2);
     assert_true(is(&found[0], "2001:db8:8::2", cell) || is(&found[0], "10.64.0.2", cell));
 }
 
@@ -108,10 +125,10 @@ static void sources_without_a_way(void **state)
     if (!ready)
         skip();
     run("ip route del default via 10.64.0.1 metric 200; ip -6 route flush default");
-    assert_int_equal(net_sources_to(&to, 0, 0, found, 8), 1);
+    assert_int_equal(sources_to(&to, 0, 0, found, 8), 1);
     assert_true(is(&found[0], "192.168.7.2", wifi));
     run("ip link set wifi0 down");
-    assert_int_equal(net_sources_to(&to, 0, 0, found, 8), 0);
+    assert_int_equal(sources_to(&to, 0, 0, found, 8), 0);
 }
 
 static bool among(const struct net_source *found, size_t count, const char *ip)
@@ -130,21 +147,38 @@ static void sources_all(void **state)
     (void)state;
     if (!ready)
         skip();
-    assert_int_equal(net_sources_all(0, found, 8), 4);
+    assert_int_equal(all_sources(0, found, 8, 0), 4);
     assert_false(among(found, 4, "127.0.0.1"));
-    assert_int_equal(net_sources_all(cell, found, 8), 2);
+    assert_int_equal(all_sources(cell, found, 8, 0), 2);
     assert_true(among(found, 2, "192.168.7.2") && among(found, 2, "2001:db8:7::2"));
-    assert_int_equal(net_sources_all(0, found, 1), 1);
+    assert_int_equal(all_sources(0, found, 1, ERR_LIMIT), 1);
     run("ip link set wifi0 down"); /* the IPv4 address stays on it */
-    assert_int_equal(net_sources_all(0, found, 8), 2);
+    assert_int_equal(all_sources(0, found, 8, 0), 2);
     assert_true(among(found, 2, "10.64.0.2") && among(found, 2, "2001:db8:8::2"));
     run("ip link set cell1 down"); /* no carrier */
-    assert_int_equal(net_sources_all(0, found, 8), 0);
+    assert_int_equal(all_sources(0, found, 8, 0), 0);
     run("ip link set cell1 up; ip link set wifi0 up;"
         "ip -6 addr add 2001:db8:7::9/64 dev wifi0 nodad preferred_lft 0");
-    size_t count = net_sources_all(0, found, 8);
+    size_t count = all_sources(0, found, 8, 0);
     assert_true(among(found, count, "192.168.7.2"));
     assert_false(among(found, count, "2001:db8:7::9")); /* deprecated */
+}
+
+/* A host with many containers: neither dead links nor addresses crowd the others out. */
+static void sources_of_many_links(void **state)
+{
+    struct net_source found[8];
+    (void)state;
+    if (!ready)
+        skip();
+    run("for i in $(seq 40); do ip link add d$i type veth peer name e$i && "
+        "ip addr add 10.9.$i.1/24 dev d$i; done");
+    size_t count = all_sources(0, found, 8, 0);
+    assert_true(among(found, count, "192.168.7.2"));
+    assert_false(among(found, count, "10.9.40.1"));
+    run("for i in $(seq 40); do ip link set d$i up && ip link set e$i up; done");
+    assert_int_equal(all_sources(0, found, 8, ERR_LIMIT), 8);
+    run("for i in $(seq 40); do ip link del d$i; done");
 }
 
 static bool waits(int fd)
@@ -339,6 +373,7 @@ int main(void)
         cmocka_unit_test_setup(sources_by_rank, begin),
         cmocka_unit_test_setup(sources_without_a_way, begin),
         cmocka_unit_test_setup(sources_all, begin),
+        cmocka_unit_test_setup(sources_of_many_links, begin),
         cmocka_unit_test_setup(watching, begin),
         cmocka_unit_test(messages),
         cmocka_unit_test(broken_messages),

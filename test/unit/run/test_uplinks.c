@@ -153,6 +153,29 @@ static void gateway(void **state)
     run("ip addr del 10.99.0.1/24 dev cell0");
 }
 
+/* More than ike can be told: it must not take those left out for gone. What nobody listens on takes
+ * no room. */
+static void gateway_of_many(void **state)
+{
+    (void)state;
+    if (!ready)
+        skip();
+    conf.gateway = true;
+    m.gateway.count = 0;
+    run("for i in 1 2 3 4 5 6 7 8 9; do ip addr add 2001:db8:9::$i/64 dev wifi0 nodad; done");
+    uplinks_tell(&m, false);
+    assert_true(told());
+    assert_int_equal(got.command.addresses.local_count, 2);
+    assert_false(got.command.addresses.more);
+    run("for i in 1 2 3 4 5 6 7; do ip addr add 10.64.1.$i/32 dev cell0; done");
+    uplinks_tell(&m, false);
+    assert_true(told());
+    assert_int_equal(got.command.addresses.local_count, IKE_LOCALS);
+    assert_true(got.command.addresses.more);
+    run("for i in 1 2 3 4 5 6 7; do ip addr del 10.64.1.$i/32 dev cell0; done; "
+        "ip -6 addr flush dev wifi0 scope global");
+}
+
 /* Nobody listens on IPv6 here, so an IPv6 address is none to send from. */
 static void other_family(void **state)
 {
@@ -260,6 +283,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(client, begin, end),
         cmocka_unit_test_setup_teardown(gateway, begin, end),
+        cmocka_unit_test_setup_teardown(gateway_of_many, begin, end),
         cmocka_unit_test_setup_teardown(other_family, begin, end),
         cmocka_unit_test_setup_teardown(changes, begin, end),
         cmocka_unit_test_setup_teardown(not_now, begin, end),

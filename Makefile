@@ -129,7 +129,7 @@ $(B)/test/sim/test_%: $(B)/test/sim/test_%.o $(SIM_HARNESS) $(SIM_ARCHIVES)
 comma  := ,
 WORLDS := $(B)/test/sim/worlds/worlds
 $(WORLDS): $(patsubst %.c,$(B)/%.o,$(wildcard test/sim/worlds/*.c)) $(SIM_HARNESS) $(SIM_ARCHIVES)
-	$(Q)$(CC) $(SANFLAGS) $(LINKHARD) $(patsubst %,-Wl$(comma)--wrap=%,getrandom kex_create kex_alg kex_public kex_derive kex_free) $(filter %.o,$^) -Wl,--start-group $(SIM_ARCHIVES) -Wl,--end-group -lcmocka $(LIBS) -o $@
+	$(Q)$(CC) $(SANFLAGS) $(LINKHARD) $(patsubst %,-Wl$(comma)--wrap=%,getrandom kex_create kex_answer kex_alg kex_value kex_derive kex_free) $(filter %.o,$^) -Wl,--start-group $(SIM_ARCHIVES) -Wl,--end-group -lcmocka $(LIBS) -o $@
 SEEDS ?= 2000
 SCENARIO_SEEDS ?= 300
 sim: $(SIM_TESTS) $(WORLDS)

@@ -61,7 +61,8 @@ struct integ_alg {
 struct kex_alg {
     uint16_t id;
     const char *name;    /* x25519, x448, ecp256, modp2048 */
-    uint16_t public_len; /* octets on the wire */
+    uint16_t public_len; /* octets on the wire: the value of the side that begins, */
+    uint16_t answer_len; /* and of the side that answers: the same but for a KEM */
     uint16_t secret_len;
 };
 
@@ -175,13 +176,20 @@ void hash_sha256(const struct bytes *parts, size_t count, uint8_t out[static 32]
  * ---------------------------------------------------------------------------------------------------------------------
  */
 
-struct kex; /* a key pair of ours, waiting for the peer's value */
+/* Our half of an exchange. Who begins makes it with kex_create and sends its value; who answers
+ * makes it with kex_answer, of what has come, and sends its value back; both derive the secret from
+ * the other's value. With Diffie-Hellman the two do the same thing; a KEM encapsulates in
+ * kex_answer. */
+struct kex;
 enum { KEX_PUBLIC_MAX = 1600, KEX_SECRET_MAX = 1024 };
 
 int kex_create(const struct kex_alg *alg, const struct random *random, struct kex **out) MUST_USE;
+/* The peer's value as for kex_derive, which is still to be called. */
+int kex_answer(const struct kex_alg *alg, const struct random *random, struct bytes peer,
+               struct kex **out) MUST_USE;
 const struct kex_alg *kex_alg(const struct kex *kex);
-/* Writes alg->public_len octets. */
-void kex_public(const struct kex *kex, uint8_t *out);
+/* What we send: alg->public_len or alg->answer_len octets, as long as kex lives. */
+struct bytes kex_value(const struct kex *kex);
 /* The peer's value, as in the KE payload; refuses (ERR_KE) wrong length, points off the curve, 0,
  * 1, p-1, >= p, and with X25519 and X448 an all-zero secret. secret receives alg->secret_len
  * octets. */

@@ -15,7 +15,13 @@ static const struct kex_method *method_of(uint16_t id)
     return NULL;
 }
 
-int kex_create(const struct kex_alg *alg, const struct random *random, struct kex **out)
+static size_t value_len(const struct kex_alg *alg, bool answers)
+{
+    return answers ? alg->answer_len : alg->public_len;
+}
+
+static int make(const struct kex_alg *alg, const struct random *random, bool answers,
+                struct kex **out)
 {
     const struct kex_method *method = method_of(alg->id);
     struct kex *kex;
@@ -23,11 +29,12 @@ int kex_create(const struct kex_alg *alg, const struct random *random, struct ke
 
     if (method == NULL)
         return ERR_UNSUPPORTED;
-    kex = calloc(1, sizeof(*kex) + alg->public_len);
+    kex = calloc(1, sizeof(*kex) + value_len(alg, answers));
     if (kex == NULL)
         return ERR_MEMORY;
     kex->alg = alg;
     kex->method = method;
+    kex->answers = answers;
     rc = method->create(kex, random);
     if (rc < 0) {
         ERR_clear_error();
@@ -38,21 +45,34 @@ int kex_create(const struct kex_alg *alg, const struct random *random, struct ke
     return 0;
 }
 
+int kex_create(const struct kex_alg *alg, const struct random *random, struct kex **out)
+{
+    return make(alg, random, false, out);
+}
+
+int kex_answer(const struct kex_alg *alg, const struct random *random, struct bytes peer,
+               struct kex **out)
+{
+    if (peer.len != alg->public_len)
+        return ERR_KE;
+    return make(alg, random, true, out);
+}
+
 const struct kex_alg *kex_alg(const struct kex *kex)
 {
     return kex->alg;
 }
 
-void kex_public(const struct kex *kex, uint8_t *out)
+struct bytes kex_value(const struct kex *kex)
 {
-    memcpy(out, kex->pub, kex->alg->public_len);
+    return (struct bytes){kex->pub, value_len(kex->alg, kex->answers)};
 }
 
 int kex_derive(const struct kex *kex, struct bytes peer, uint8_t secret[static KEX_SECRET_MAX])
 {
     int rc;
 
-    if (peer.len != kex->alg->public_len)
+    if (peer.len != value_len(kex->alg, !kex->answers))
         return ERR_KE;
     rc = kex->method->derive(kex, peer.at, secret);
     if (rc < 0) {

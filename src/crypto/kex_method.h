@@ -10,9 +10,10 @@ struct kex {
     const struct kex_alg *alg;
     const struct kex_method *method;
     void *handle;        /* the method's own object, or NULL */
+    bool answers;        /* made by kex_answer */
     uint8_t private_len; /* octets of priv in use */
     uint8_t priv[KEX_PRIVATE_MAX];
-    uint8_t pub[]; /* alg->public_len octets, as on the wire */
+    uint8_t pub[]; /* our value, as on the wire */
 };
 
 struct kex_method {

@@ -72,22 +72,17 @@ static const struct integ_alg integs[] = {
     {.id = 10, .name = "aes192gmac", .key_len = 28, .icv_len = 16, .gmac = true},
     {.id = 11, .name = "aes256gmac", .key_len = 36, .icv_len = 16, .gmac = true},
 };
+#define DH(i, text, value, secret)                                                                 \
+    {                                                                                              \
+        .id = (i), .name = (text), .public_len = (value), .answer_len = (value),                   \
+        .secret_len = (secret)                                                                     \
+    }
 static const struct kex_alg kexs[] = {
-    {.id = 31, .name = "x25519", .public_len = 32, .secret_len = 32},
-    {.id = 32, .name = "x448", .public_len = 56, .secret_len = 56},
-    {.id = 19, .name = "ecp256", .public_len = 64, .secret_len = 32},
-    {.id = 20, .name = "ecp384", .public_len = 96, .secret_len = 48},
-    {.id = 21, .name = "ecp521", .public_len = 132, .secret_len = 66},
-    {.id = 14, .name = "modp2048", .public_len = 256, .secret_len = 256},
-    {.id = 15, .name = "modp3072", .public_len = 384, .secret_len = 384},
-    {.id = 16, .name = "modp4096", .public_len = 512, .secret_len = 512},
-    {.id = 17, .name = "modp6144", .public_len = 768, .secret_len = 768},
-    {.id = 18, .name = "modp8192", .public_len = 1024, .secret_len = 1024},
-    {.id = 28, .name = "ecp256bp", .public_len = 64, .secret_len = 32},
-    {.id = 29, .name = "ecp384bp", .public_len = 96, .secret_len = 48},
-    {.id = 30, .name = "ecp512bp", .public_len = 128, .secret_len = 64},
-    {.id = 2, .name = "modp1024", .public_len = 128, .secret_len = 128},
-    {.id = 5, .name = "modp1536", .public_len = 192, .secret_len = 192},
+    DH(31, "x25519", 32, 32),       DH(32, "x448", 56, 56),       DH(19, "ecp256", 64, 32),
+    DH(20, "ecp384", 96, 48),       DH(21, "ecp521", 132, 66),    DH(14, "modp2048", 256, 256),
+    DH(15, "modp3072", 384, 384),   DH(16, "modp4096", 512, 512), DH(17, "modp6144", 768, 768),
+    DH(18, "modp8192", 1024, 1024), DH(28, "ecp256bp", 64, 32),   DH(29, "ecp384bp", 96, 48),
+    DH(30, "ecp512bp", 128, 64),    DH(2, "modp1024", 128, 128),  DH(5, "modp1536", 192, 192),
 };
 
 /* Every word a configuration may use, and, for display only, the common ones that peers offer and

@@ -5,28 +5,13 @@
 /* CREATE_CHILD_SA for a child: new or in place of an old one (RFC 7296 1.3.1, 1.3.3, 2.8), both
  * roles, and what IKE_AUTH shares with it. */
 
-int create_negotiation(struct ike_engine *e, struct negotiation *n, uint16_t group)
-{
-    random_fill(e->setup.random, n->nonce_own, NONCE_LEN);
-    if (group == 0)
-        return 0;
-    const struct kex_alg *alg = suite_kex(group);
-    return alg ? kex_create(alg, e->setup.random, &n->kex) : ERR_UNSUPPORTED;
-}
-
-void create_negotiation_free(struct negotiation *n)
-{
-    kex_free(n->kex);
-    n->kex = NULL;
-}
-
 struct creation *creation_create(struct ike_engine *e, uint16_t group)
 {
     struct creation *c = slab_take(&e->creation_slab);
     if (!c)
         return NULL;
     c->group = group;
-    if (create_negotiation(e, &c->n, group) < 0)
+    if (negotiation_create(e, &c->n, group, NULL) < 0)
         creation_free(e, &c);
     return c;
 }
@@ -137,7 +122,7 @@ void create_put_child(struct ike_engine *e, const struct child *c, const struct 
     e->picked.spi_len = 4;
     wire_put_sa(b, &e->picked, 1);
     if (n)
-        put_negotiation(b, n);
+        negotiation_put(b, n);
     wire_put_ts(b, PAYLOAD_TSi, c->selectors + c->local_count, c->remote_count);
     wire_put_ts(b, PAYLOAD_TSr, c->selectors, c->local_count);
     hosts_put(c, b);
@@ -253,7 +238,7 @@ static struct message *build_request(struct ike_engine *e, struct sa *sa, const 
     size_t count = select_offer(e->conf, child_protocol(e), writer_view(&w), creation->group != 0,
                                 creation->group, e->offer);
     wire_put_sa(&b, e->offer, count);
-    put_negotiation(&b, &creation->n);
+    negotiation_put(&b, &creation->n);
     create_offer_ts(e, sa, made, old, &b);
     return sk_seal(e, sa, EXCHANGE_CREATE_CHILD_SA, false, sa->next_out, &b);
 }
@@ -540,7 +525,7 @@ static int make_child(struct ike_engine *e, struct sa *sa, const struct wire_cha
     if (notify != 0)
         return notify;
     struct bytes own = {n->nonce_own, NONCE_LEN};
-    int err = create_negotiation(e, n, c->chosen.ke);
+    int err = negotiation_create(e, n, c->chosen.ke, &v->ke);
     if (err == 0)
         err = derive(e, n, c->chosen.ke, v, &secret);
     if (err == 0) {
@@ -593,6 +578,6 @@ int create_request(struct ike_engine *e, struct sa *sa, const struct input *in)
     }
     struct negotiation negotiation = {0};
     int result = make_child(e, sa, in->inner, &v, &negotiation, old);
-    create_negotiation_free(&negotiation);
+    negotiation_free(&negotiation);
     return result;
 }

@@ -41,21 +41,6 @@ static void read_fragmentation(const struct ike_engine *e, struct sa *sa,
         sa->fragment = e->conf->fragment;
 }
 
-static void put_ke(struct wire_builder *b, const struct kex *kex)
-{
-    uint8_t value[KEX_PUBLIC_MAX];
-    const struct kex_alg *alg = kex_alg(kex);
-    kex_public(kex, value);
-    wire_put_ke(b, alg->id, (struct bytes){value, alg->public_len});
-}
-
-void put_negotiation(struct wire_builder *b, const struct negotiation *n)
-{
-    if (n->kex)
-        put_ke(b, n->kex);
-    wire_put_nonce(b, (struct bytes){n->nonce_own, NONCE_LEN});
-}
-
 /* ---- initiator */
 
 static struct message *build_request(struct ike_engine *e, const struct sa *sa)
@@ -72,7 +57,7 @@ static struct message *build_request(struct ike_engine *e, const struct sa *sa)
         wire_put_notify(&b, NOTIFY_COOKIE, (struct bytes){h->cookie, h->cookie_len});
     puzzle_put_solution(h, &b);
     wire_put_sa(&b, e->offer, count);
-    put_negotiation(&b, &h->n);
+    negotiation_put(&b, &h->n);
     path_put_detection(e, &b, sa->spi_own, 0, &sa->path);
     put_fragmentation(e, &b);
     put_hashes(&b);
@@ -99,7 +84,7 @@ int init_start(struct ike_engine *e, struct sa *sa)
     h->group = select_first_group(e->conf->ike, e->conf->ike_count);
     if (h->group == 0)
         return ERR_CONFIG;
-    int err = create_negotiation(e, &h->n, h->group);
+    int err = negotiation_create(e, &h->n, h->group, NULL);
     if (err == 0)
         err = send_request(e, sa);
     if (err == 0)
@@ -313,8 +298,7 @@ static void refuse_plain(struct ike_engine *e, const struct input *in, uint16_t 
 }
 
 static struct message *build_response(struct ike_engine *e, const struct sa *sa,
-                                      const struct input *in, const struct proposal *picked,
-                                      const struct kex *kex)
+                                      const struct input *in, const struct proposal *picked)
 {
     const struct handshake *h = sa->handshake;
     struct wire_header header = {.spi_i = in->header.spi_i,
@@ -325,8 +309,7 @@ static struct message *build_response(struct ike_engine *e, const struct sa *sa,
     struct wire_builder b;
     wire_begin(&b, e->out_buffer, AUTH_MESSAGE_MAX, &header);
     wire_put_sa(&b, picked, 1);
-    put_ke(&b, kex);
-    wire_put_nonce(&b, (struct bytes){h->n.nonce_own, NONCE_LEN});
+    negotiation_put(&b, &h->n);
     path_put_detection(e, &b, in->header.spi_i, sa->spi_own, &in->path);
     proof_put_certreq(e, &b);
     if (sa->fragment)
@@ -344,12 +327,12 @@ static int keep_half(struct ike_engine *e, struct sa *sa, const struct input *in
     struct handshake *h = sa->handshake = slab_take(&e->handshake_slab);
     if (!h)
         return ERR_LIMIT;
-    int err = create_negotiation(e, &h->n, chosen.ke);
+    int err = negotiation_create(e, &h->n, chosen.ke, &v->ke);
     if (err < 0)
         return err;
     read_hashes(sa, in->outer);
     read_fragmentation(e, sa, in->outer);
-    h->response = build_response(e, sa, in, &e->picked, h->n.kex);
+    h->response = build_response(e, sa, in, &e->picked);
     h->request = message_create(e, in->datagram);
     if (!h->request || !h->response)
         return ERR_MEMORY;

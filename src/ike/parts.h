@@ -382,9 +382,15 @@ time_us roam_at(const struct sa *sa);
 void roam_time(struct ike_engine *e, struct sa *sa);
 void roam_update(struct ike_engine *e, struct sa *sa); /* UPDATE_SA_ADDRESSES, as soon as may be */
 
+/* ---- negotiation.c */
+/* Our nonce, and our half of the key exchange: with peer NULL we begin, else we answer it. */
+int negotiation_create(struct ike_engine *e, struct negotiation *n, uint16_t group,
+                       const struct wire_ke *peer) MUST_USE;
+void negotiation_free(struct negotiation *n);
+void negotiation_put(struct wire_builder *b, const struct negotiation *n);
+
 /* ---- init.c */
 void init_other_version(struct ike_engine *e, const struct input *in);
-void put_negotiation(struct wire_builder *b, const struct negotiation *n);
 int init_start(struct ike_engine *e, struct sa *sa) MUST_USE;
 void init_request(struct ike_engine *e, const struct input *in); /* stateless until all is right */
 int init_response(struct ike_engine *e, struct sa *sa, const struct input *in);
@@ -445,8 +451,6 @@ void create_put_child(struct ike_engine *e, const struct child *c, const struct 
                       struct wire_builder *b);
 void create_offer_ts(struct ike_engine *e, const struct sa *sa, const struct child *made,
                      const struct child *rekeyed, struct wire_builder *b);
-int create_negotiation(struct ike_engine *e, struct negotiation *n, uint16_t group) MUST_USE;
-void create_negotiation_free(struct negotiation *n);
 
 /* ---- rekey.c */
 int rekey_ike_start(struct ike_engine *e, struct sa *sa, struct task task);

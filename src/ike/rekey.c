@@ -121,7 +121,7 @@ static int start_with(struct ike_engine *e, struct sa *sa, struct task task, uin
     size_t count =
         select_offer(e->conf, PROTOCOL_IKE, spi_bytes(c->made->spi_own, spi), true, 0, e->offer);
     wire_put_sa(&b, e->offer, count);
-    put_negotiation(&b, &c->n);
+    negotiation_put(&b, &c->n);
     struct message *m = sk_seal(e, sa, EXCHANGE_CREATE_CHILD_SA, false, sa->next_out, &b);
     if (!m) {
         creation_free(e, &c);
@@ -313,7 +313,7 @@ static int make(struct ike_engine *e, struct sa *sa, struct sa *made,
     inherit(made, sa);
     int err = read_spi(&e->picked, &made->spi_peer);
     if (err == 0)
-        err = create_negotiation(e, n, made->chosen.ke);
+        err = negotiation_create(e, n, made->chosen.ke, &v->ke);
     return err < 0 ? err : make_keys(e, sa, made, n, v);
 }
 
@@ -324,7 +324,7 @@ static void put_answer(struct ike_engine *e, const struct sa *made, const struct
     memcpy(e->picked.spi, spi, sizeof(spi));
     sk_begin(e, &e->reply);
     wire_put_sa(&e->reply, &e->picked, 1);
-    put_negotiation(&e->reply, n);
+    negotiation_put(&e->reply, n);
     crash_put_token(e, made, &e->reply);
 }
 
@@ -368,7 +368,7 @@ int rekey_ike_request(struct ike_engine *e, struct sa *sa, const struct input *i
     } else {
         sa_bury(e, made);
     }
-    create_negotiation_free(&n);
+    negotiation_free(&n);
     return err == 0 ? 0 : NOTIFY_INVALID_SYNTAX;
 }
 

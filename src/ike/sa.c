@@ -119,7 +119,7 @@ void creation_free(struct ike_engine *e, struct creation **at)
     if (c->made)
         sa_bury(e, c->made);
     rival_free(&c->rival);
-    create_negotiation_free(&c->n);
+    negotiation_free(&c->n);
     slab_give(&e->creation_slab, c);
 }
 
@@ -131,7 +131,7 @@ void handshake_free(struct ike_engine *e, struct sa *sa)
     if (!h)
         return;
     sa->handshake = NULL;
-    create_negotiation_free(&h->n);
+    negotiation_free(&h->n);
     puzzle_free(h);
     message_drop(e, &h->request);
     message_drop(e, &h->response);

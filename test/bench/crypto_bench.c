@@ -128,7 +128,7 @@ static void prf_row(const struct prf_alg *alg)
 
 static void kex_row(const struct kex_alg *alg)
 {
-    uint8_t public[KEX_PUBLIC_MAX], secret[KEX_SECRET_MAX];
+    uint8_t secret[KEX_SECRET_MAX];
     double best_create = 1e18, best_derive = 1e18;
 
     for (int round = 0; round < 40; round++) {
@@ -138,8 +138,7 @@ static void kex_row(const struct kex_alg *alg)
         if (kex_create(alg, &random_system, &kex) < 0)
             fatal("a key exchange failed");
         middle = nanoseconds();
-        kex_public(kex, public);
-        if (kex_derive(kex, (struct bytes){public, alg->public_len}, secret) < 0)
+        if (kex_derive(kex, kex_value(kex), secret) < 0)
             fatal("a key exchange failed");
         end = nanoseconds();
         kex_free(kex);

@@ -8,17 +8,23 @@ enum { DRESS = 8 };
 
 struct toy {
     const struct kex_alg *alg;
-    uint64_t exponent, value;
+    uint64_t exponent;
+    bool answers;
+    uint8_t value[KEX_PUBLIC_MAX];
 };
 
 int __wrap_kex_create(const struct kex_alg *alg, const struct random *random, struct kex **out);
 const struct kex_alg *__wrap_kex_alg(const struct kex *kex);
-void __wrap_kex_public(const struct kex *kex, uint8_t *out);
+int __wrap_kex_answer(const struct kex_alg *alg, const struct random *random, struct bytes peer,
+                      struct kex **out);
+struct bytes __wrap_kex_value(const struct kex *kex);
 int __wrap_kex_derive(const struct kex *kex, struct bytes peer, uint8_t secret[KEX_SECRET_MAX]);
 void __wrap_kex_free(struct kex *kex);
 int __real_kex_create(const struct kex_alg *alg, const struct random *random, struct kex **out);
 const struct kex_alg *__real_kex_alg(const struct kex *kex);
-void __real_kex_public(const struct kex *kex, uint8_t *out);
+int __real_kex_answer(const struct kex_alg *alg, const struct random *random, struct bytes peer,
+                      struct kex **out);
+struct bytes __real_kex_value(const struct kex *kex);
 int __real_kex_derive(const struct kex *kex, struct bytes peer, uint8_t secret[KEX_SECRET_MAX]);
 void __real_kex_free(struct kex *kex);
 
@@ -48,16 +54,36 @@ static void dress(uint64_t value, uint8_t *out, size_t len)
         out[i] = i < DRESS ? (uint8_t)(value >> 8 * i) : (uint8_t)sim_random(&state);
 }
 
-int __wrap_kex_create(const struct kex_alg *alg, const struct random *random, struct kex **out)
+static size_t value_len(const struct kex_alg *alg, bool answers)
 {
-    if (!on)
-        return __real_kex_create(alg, random, out);
+    return answers ? alg->answer_len : alg->public_len;
+}
+
+static struct kex *make(const struct kex_alg *alg, const struct random *random, bool answers)
+{
     struct toy *toy = calloc(1, sizeof(*toy));
     assert_non_null(toy);
     toy->alg = alg;
     toy->exponent = random_u64(random) | 1;
-    toy->value = power(37, toy->exponent);
-    *out = (struct kex *)toy;
+    toy->answers = answers;
+    dress(power(37, toy->exponent), toy->value, value_len(alg, answers));
+    return (struct kex *)toy;
+}
+
+int __wrap_kex_create(const struct kex_alg *alg, const struct random *random, struct kex **out)
+{
+    if (!on)
+        return __real_kex_create(alg, random, out);
+    *out = make(alg, random, false);
+    return 0;
+}
+
+int __wrap_kex_answer(const struct kex_alg *alg, const struct random *random, struct bytes peer,
+                      struct kex **out)
+{
+    if (!on)
+        return __real_kex_answer(alg, random, peer, out);
+    *out = make(alg, random, true);
     return 0;
 }
 
@@ -66,13 +92,12 @@ const struct kex_alg *__wrap_kex_alg(const struct kex *kex)
     return on ? ((const struct toy *)kex)->alg : __real_kex_alg(kex);
 }
 
-void __wrap_kex_public(const struct kex *kex, uint8_t *out)
+struct bytes __wrap_kex_value(const struct kex *kex)
 {
     const struct toy *toy = (const struct toy *)kex;
-    if (on)
-        dress(toy->value, out, toy->alg->public_len);
-    else
-        __real_kex_public(kex, out);
+    if (!on)
+        return __real_kex_value(kex);
+    return (struct bytes){toy->value, value_len(toy->alg, toy->answers)};
 }
 
 int __wrap_kex_derive(const struct kex *kex, struct bytes peer, uint8_t secret[KEX_SECRET_MAX])
@@ -82,7 +107,7 @@ int __wrap_kex_derive(const struct kex *kex, struct bytes peer, uint8_t secret[K
     uint64_t value = 0;
     if (!on)
         return __real_kex_derive(kex, peer, secret);
-    if (peer.len != toy->alg->public_len)
+    if (peer.len != value_len(toy->alg, !toy->answers))
         return ERR_KE;
     for (size_t i = 0; i < DRESS; i++)
         value |= (uint64_t)peer.at[i] << 8 * i;

@@ -5,6 +5,8 @@
 
 #include <openssl/bn.h>
 
+enum { LAST_ID = 37 };
+
 /* Our key pair with the given private octets, then the peer's value: what kex_derive says. */
 static int with_private(const struct kex_alg *alg, struct bytes private, struct bytes peer,
                         uint8_t secret[static KEX_SECRET_MAX])
@@ -162,7 +164,7 @@ static void ecp_bad_points(void **state)
         assert_int_equal(kex_create(alg, &random, &ours), 0);
         assert_int_equal(kex_create(alg, &random, &theirs), 0);
         for (size_t bit = 0; bit < 8u * alg->public_len; bit += 7) {
-            kex_public(theirs, point);
+            memcpy(point, kex_value(theirs).at, alg->public_len);
             point[bit / 8] ^= (uint8_t)(1u << bit % 8);
             assert_int_equal(kex_derive(ours, peer, secret), ERR_KE);
         }
@@ -182,7 +184,6 @@ static void ecp_rejects_scalars(void **state)
     struct script broken = {.octets = {stuck, sizeof(stuck)}};
     struct random random = script_random(&script), never = script_random(&broken);
     struct kex *first, *second;
-    uint8_t a[64], b[64];
 
     (void)state;
     memset(octets, 0, 32);
@@ -192,8 +193,7 @@ static void ecp_rejects_scalars(void **state)
     assert_int_equal(script.used, 96);
     script = (struct script){.octets = {octets + 64, 32}};
     assert_int_equal(kex_create(suite_kex(19), &random, &second), 0);
-    kex_public(first, a), kex_public(second, b);
-    assert_memory_equal(a, b, 64);
+    assert_true(bytes_equal(kex_value(first), kex_value(second)));
     kex_free(first), kex_free(second);
     assert_int_equal(kex_create(suite_kex(19), &never, &first), ERR_CRYPTO);
 }
@@ -271,8 +271,7 @@ static void modp_edge_values(void **state)
         memset(value, 0, sizeof(value)); /* 2: the secret is our public value */
         value[alg->public_len - 1] = 2;
         assert_int_equal(kex_derive(kex, peer, secret), 0);
-        kex_public(kex, value);
-        assert_memory_equal(secret, value, alg->public_len);
+        assert_memory_equal(secret, kex_value(kex).at, alg->public_len);
         kex_free(kex), BN_free(v), BN_free(prime);
     }
 }
@@ -318,20 +317,21 @@ static void both_sides_agree(void **state)
     struct random random = {seeded_fill, &seed};
 
     (void)state;
-    for (uint16_t id = 1; id <= 32; id++) {
+    for (uint16_t id = 1; id <= LAST_ID; id++) {
         const struct kex_alg *alg = suite_kex(id);
         struct kex *a, *b;
-        uint8_t pa[KEX_PUBLIC_MAX], pb[KEX_PUBLIC_MAX], sa[KEX_SECRET_MAX], sb[KEX_SECRET_MAX];
+        uint8_t sa[KEX_SECRET_MAX], sb[KEX_SECRET_MAX];
 
         if (alg == NULL)
             continue;
         for (int round = 0; round < 3; round++) {
             assert_int_equal(kex_create(alg, &random, &a), 0);
-            assert_int_equal(kex_create(alg, &random, &b), 0);
-            kex_public(a, pa), kex_public(b, pb);
-            assert_memory_not_equal(pa, pb, alg->public_len);
-            assert_int_equal(kex_derive(a, (struct bytes){pb, alg->public_len}, sa), 0);
-            assert_int_equal(kex_derive(b, (struct bytes){pa, alg->public_len}, sb), 0);
+            assert_int_equal(kex_value(a).len, alg->public_len);
+            assert_int_equal(kex_answer(alg, &random, kex_value(a), &b), 0);
+            assert_int_equal(kex_value(b).len, alg->answer_len);
+            assert_false(bytes_equal(kex_value(a), kex_value(b)));
+            assert_int_equal(kex_derive(a, kex_value(b), sa), 0);
+            assert_int_equal(kex_derive(b, kex_value(a), sb), 0);
             assert_memory_equal(sa, sb, alg->secret_len);
             kex_free(a), kex_free(b);
         }
@@ -342,22 +342,23 @@ static void both_sides_agree(void **state)
 static void same_seed_same_values(void **state)
 {
     (void)state;
-    for (uint16_t id = 1; id <= 32; id++) {
+    for (uint16_t id = 1; id <= LAST_ID; id++) {
         const struct kex_alg *alg = suite_kex(id);
-        uint8_t public[2][KEX_PUBLIC_MAX];
+        struct kex *begun[2], *answers[2];
 
         if (alg == NULL)
             continue;
         for (int i = 0; i < 2; i++) {
             uint64_t seed = 4711;
             struct random random = {seeded_fill, &seed};
-            struct kex *kex;
 
-            assert_int_equal(kex_create(alg, &random, &kex), 0);
-            kex_public(kex, public[i]);
-            kex_free(kex);
+            assert_int_equal(kex_create(alg, &random, &begun[i]), 0);
+            assert_int_equal(kex_answer(alg, &random, kex_value(begun[i]), &answers[i]), 0);
         }
-        assert_memory_equal(public[0], public[1], alg -> public_len);
+        assert_true(bytes_equal(kex_value(begun[0]), kex_value(begun[1])));
+        assert_true(bytes_equal(kex_value(answers[0]), kex_value(answers[1])));
+        for (int i = 0; i < 2; i++)
+            kex_free(begun[i]), kex_free(answers[i]);
     }
 }
 
@@ -365,27 +366,37 @@ static void wrong_lengths(void **state)
 {
     uint64_t seed = 3;
     struct random random = {seeded_fill, &seed};
-    uint8_t peer[KEX_PUBLIC_MAX], secret[KEX_SECRET_MAX];
+    uint8_t peer[KEX_PUBLIC_MAX] = {0}, secret[KEX_SECRET_MAX];
 
     (void)state;
-    for (uint16_t id = 1; id <= 32; id++) {
+    for (uint16_t id = 1; id <= LAST_ID; id++) {
         const struct kex_alg *alg = suite_kex(id);
-        struct kex *a, *b;
+        struct kex *a, *b, *none = NULL;
 
         if (alg == NULL)
             continue;
         assert_int_equal(kex_create(alg, &random, &a), 0);
-        assert_int_equal(kex_create(alg, &random, &b), 0);
-        memset(peer, 0, sizeof(peer));
-        kex_public(b, peer);
+        assert_int_equal(kex_answer(alg, &random, kex_value(a), &b), 0);
+        memcpy(peer, kex_value(b).at, alg->answer_len);
         for (size_t len = 0; len < sizeof(peer); len++)
-            if (len != alg->public_len)
+            if (len != alg->answer_len)
                 assert_int_equal(kex_derive(a, (struct bytes){peer, len}, secret), ERR_KE);
-        assert_int_equal(kex_derive(a, (struct bytes){peer, alg->public_len}, secret), 0);
+        assert_int_equal(kex_derive(a, (struct bytes){peer, alg->answer_len}, secret), 0);
+        memcpy(peer, kex_value(a).at, alg->public_len);
+        for (size_t len = 0; len < sizeof(peer); len++)
+            if (len != alg->public_len) {
+                struct bytes wrong = {peer, len};
+                assert_int_equal(kex_derive(b, wrong, secret), ERR_KE);
+                assert_int_equal(kex_answer(alg, &random, wrong, &none), ERR_KE);
+            }
+        assert_null(none);
         kex_free(a), kex_free(b);
     }
     assert_int_equal(kex_create(&(struct kex_alg){.id = 22}, &random, &(struct kex *){NULL}),
                      ERR_UNSUPPORTED);
+    assert_int_equal(
+        kex_answer(&(struct kex_alg){.id = 22}, &random, (struct bytes){0}, &(struct kex *){NULL}),
+        ERR_UNSUPPORTED);
 }
 
 int main(void)

@@ -126,7 +126,8 @@ int ask_choose_method(struct ike_engine *e, struct sa *sa)
 void ike_answer(struct ike_engine *e, time_us now, const struct ike_answer *answer)
 {
     engine_begin(e, now);
-    struct sa *sa = map_get(&e->tickets, answer->ticket);
+    bool done = stay_answered(e, answer);
+    struct sa *sa = done ? NULL : map_get(&e->tickets, answer->ticket);
     if (sa && answer->ticket != 0 && answer->auth_len <= SIGNATURE_MAX) {
         ask_close(e, sa);
         if (sa->initiator)

@@ -39,6 +39,7 @@ struct child *child_create(struct ike_engine *e, struct sa *sa, const struct chi
     }
     c->timer = (struct timer){.owner = c, .kind = TIMER_CHILD};
     c->hard = TIME_NEVER;
+    c->ah = child_protocol(e) == PROTOCOL_AH;
     c->sa = sa;
     c->next = sa->children;
     sa->children = c;
@@ -139,6 +140,17 @@ int child_set_selectors(struct child *c, const struct selector *local, size_t lo
     return 0;
 }
 
+bool child_has_successor(const struct child *c)
+{
+    for (const struct child *at = c->sa->children; at; at = at->next)
+        if (at != c && at->state == CHILD_UP && at->local_count == c->local_count &&
+            at->remote_count == c->remote_count &&
+            memcmp(at->selectors, c->selectors,
+                   (size_t)(c->local_count + c->remote_count) * sizeof(*c->selectors)) == 0)
+            return true;
+    return false;
+}
+
 /* What the peer says of the child beside algorithms and selectors. */
 void child_heed(struct ike_engine *e, struct child *c, const struct wire_chain *chain)
 {
@@ -159,7 +171,7 @@ void child_describe(const struct child *c, struct ike_child *out)
     out->encr = c->chosen.encr;
     out->encr_bits = c->chosen.encr_bits;
     out->integ = c->chosen.integ;
-    out->ah = c->chosen.encr == ENCR_NONE;
+    out->ah = c->ah;
     out->no_tfc = c->no_tfc;
     out->ke = c->chosen.ke;
     out->esn = c->chosen.sn == SN_64;

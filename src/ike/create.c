@@ -215,13 +215,13 @@ static uint16_t wanted_group(const struct ike_engine *e, const struct sa *sa)
     return group ? group : sa->chosen.ke;
 }
 
-static void put_rekey_notify(const struct ike_engine *e, struct wire_builder *b, uint16_t notify,
+static void put_rekey_notify(struct wire_builder *b, uint16_t notify, uint8_t protocol,
                              uint32_t spi)
 {
     uint8_t octets[4];
     struct writer w = writer_of(octets, sizeof(octets));
     writer_u32(&w, spi);
-    wire_put_notify_spi(b, child_protocol(e), writer_view(&w), notify, (struct bytes){0});
+    wire_put_notify_spi(b, protocol, writer_view(&w), notify, (struct bytes){0});
 }
 
 static struct message *build_request(struct ike_engine *e, struct sa *sa, const struct child *old,
@@ -233,7 +233,7 @@ static struct message *build_request(struct ike_engine *e, struct sa *sa, const 
     writer_u32(&w, made->spi_in);
     sk_begin(e, &b);
     if (old)
-        put_rekey_notify(e, &b, NOTIFY_REKEY_SA, old->spi_in);
+        put_rekey_notify(&b, NOTIFY_REKEY_SA, protocol_of(old), old->spi_in);
     hosts_put(made, &b);
     size_t count = select_offer(e->conf, child_protocol(e), writer_view(&w), creation->group != 0,
                                 creation->group, e->offer);
@@ -286,23 +286,12 @@ int create_start(struct ike_engine *e, struct sa *sa, struct task task)
     return err;
 }
 
-static bool has_successor(const struct child *c)
-{
-    for (const struct child *at = c->sa->children; at; at = at->next)
-        if (at != c && at->state == CHILD_UP && at->local_count == c->local_count &&
-            at->remote_count == c->remote_count &&
-            memcmp(at->selectors, c->selectors,
-                   (size_t)(c->local_count + c->remote_count) * sizeof(*c->selectors)) == 0)
-            return true;
-    return false;
-}
-
 /* The peer has it no more: from scratch, if there is no other already (RFC 7296 2.25.1). */
 static void child_vanished(struct ike_engine *e, struct sa *sa, struct child *old)
 {
     if (!old || old->state != CHILD_UP)
         return;
-    bool wanted = !has_successor(old);
+    bool wanted = !child_has_successor(old);
     struct task again = {.kind = TASK_CREATE_CHILD, .wish = old->wish, .pair = old->pair};
     child_gone(e, old, 0);
     if (wanted && task_add(e, sa, again) < 0)
@@ -401,12 +390,15 @@ static int complete(struct ike_engine *e, struct sa *sa, const struct exchange *
     struct child *old =
         done->task.kind == TASK_REKEY_CHILD ? child_find(sa, done->task.spi_in) : NULL;
     const struct negotiation *n = &done->creation->n;
+    const struct conf_tunnel *now = e->conf;
+    e->conf = former_conf(e, done->creation); /* the answer is to what we asked */
     int err = init_values(chain, &v);
     if (err == 0)
         err =
             create_accept_child(e, sa, made, old, chain, SELECT_KE_OPTIONAL, done->creation->group);
     if (err == 0)
         err = derive(e, n, made->chosen.ke, &v, &secret);
+    e->conf = now;
     const struct bytes own = {n->nonce_own, NONCE_LEN};
     if (err == 0 && done->task.kind == TASK_REKEY_CHILD) /* deleted at once: never sends */
         made->out_waits = rekey_child_lost(sa, done, own, v.nonce);
@@ -419,6 +411,8 @@ static int complete(struct ike_engine *e, struct sa *sa, const struct exchange *
         child_stands(e, sa, made, chain);
     if (err == 0)
         sa->childless_at = TIME_NEVER;
+    if (err == 0 && done->creation->former)
+        reload_judge_child(e, made);
     return err;
 }
 
@@ -471,14 +465,16 @@ static int find_old(struct ike_engine *e, struct sa *sa, const struct wire_notif
 {
     struct reader r = reader_of_bytes(n->spi);
     uint32_t spi = reader_u32(&r);
-    if (n->protocol != child_protocol(e) || !reader_done(&r))
+    if ((n->protocol != PROTOCOL_ESP && n->protocol != PROTOCOL_AH) || !reader_done(&r))
         return NOTIFY_INVALID_SYNTAX;
     *old = child_find_out(sa, spi);
+    if (*old && protocol_of(*old) != n->protocol)
+        *old = NULL;
     if (!*old && create_is_under_way(sa))
         return NOTIFY_TEMPORARY_FAILURE;
     if (!*old) {
         sk_begin(e, &e->reply);
-        put_rekey_notify(e, &e->reply, NOTIFY_CHILD_SA_NOT_FOUND, spi);
+        put_rekey_notify(&e->reply, NOTIFY_CHILD_SA_NOT_FOUND, n->protocol, spi);
         return 0;
     }
     bool closing =

@@ -77,6 +77,7 @@ void ike_free(struct ike_engine *e)
         cursor = 0; /* burying one may bury its unfinished successor */
     }
     sa_grave_empty(e);
+    stay_end(e);
     queue_free(e);
     map_free(&e->sas);
     map_free(&e->half_open);
@@ -220,6 +221,8 @@ void ike_tick(struct ike_engine *e, time_us now)
             window_timer(e, timer->owner);
         else if (timer->kind == TIMER_FRAGMENTS)
             fragment_drop(e, timer->owner);
+        else if (timer->kind == TIMER_STAY)
+            stay_run(e);
         else
             duty(e, timer->owner);
     }

@@ -6,6 +6,7 @@
  *
  *   ike_input()    a datagram came in on this path
  *   ike_command()  initiate, delete, rekey, ...
+ *   ike_reload()   another configuration holds from now on
  *   ike_answer()   what an ASK action was waiting for: things only the keys process can do
  *   ike_fact()     what the data plane saw
  *   ike_tick()     time went by; ike_deadline() says when to call it
@@ -39,6 +40,14 @@
  * traffic when the new place has shown that it receives. ESP_MOVE says where a tunnel's traffic
  * goes.
  *
+ * The configuration changes while tunnels stand: ike_reload(). What was not negotiated holds at
+ * once, what was by the next exchange, and a suite that is no longer allowed is rekeyed soon. A
+ * gateway asks keys, a few at a time, for each peer whether it may stay, ends the tunnels of those
+ * who may not, and deletes children for networks that it no longer has. A client whose tunnel
+ * stands on something else now makes a new IKE SA and then gives up the old one. An exchange of
+ * ours that is under way ends by the configuration that it began with. Nothing is sent to a peer
+ * whom the change does not concern.
+ *
  * Memory is bounded: SAs come from slabs sized by conf_tunnel.max_tunnels; half-open ones have a
  * limit of their own, and gate.h says what strangers must show before they get such a place (2.6,
  * RFC 8019). The queue of
@@ -64,14 +73,16 @@ struct ike_path {
 
 enum { IKE_CERTS_OWN = 4, IKE_LOCALS = 8, IKE_REMOTES = 8 };
 
-/* What the engine needs for its whole life; pointers stay valid as long as it lives. */
+/* What the engine needs; pointers stay valid as long as it lives, those of the first block until
+ * another one has taken their place (ike_reload). */
 struct ike_setup {
     const struct conf_tunnel *tunnel;
-    const struct random *random;
     const struct cert_trust *trust;              /* may be NULL when only PSK is used */
     const struct cert *own_certs[IKE_CERTS_OWN]; /* leaf first */
     size_t own_cert_count;
     struct identity own_id; /* resolved: never NONE unless local address is to be used */
+
+    const struct random *random;
     int64_t (*wall_clock)(void *context); /* seconds since 1970, for certificates */
     void *wall_context;
     /* Makes the tokens that tell peers of a restart (RFC 6290); it outlives the process. */
@@ -81,6 +92,14 @@ struct ike_setup {
 };
 struct ike_engine *ike_create(const struct ike_setup *setup, time_us now);
 void ike_free(struct ike_engine *engine); /* wipes everything; nothing is sent */
+
+/* Another configuration: `tunnel`, `trust`, `own_certs` and `own_id` of setup hold from now on; the
+ * rest of it is not looked at. When it returns 0 the engine uses nothing any more of what those
+ * pointers were before. On an error nothing has changed: ERR_ARGUMENT (another role, or another
+ * max_tunnels, by which memory was laid out), ERR_MEMORY. Questions that are open are asked again:
+ * from here on they go to a keys process that has the new configuration, and whatever the former
+ * one still says falls on the floor. */
+int ike_reload(struct ike_engine *engine, time_us now, const struct ike_setup *setup) MUST_USE;
 
 void ike_input(struct ike_engine *engine, time_us now, const struct ike_path *path,
                struct bytes datagram);
@@ -130,7 +149,11 @@ enum ike_want {
         2,              /* is peer_auth the PSK MAC over peer_octets for this pair of identities? */
     IKE_WANT_ADMIT = 4, /* may this identity in, and with which addresses? (responder) */
     IKE_WANT_RELEASE = 8, /* the tunnel is gone: its leases are free; no answer comes */
+    /* After a reload: may this peer, let in before by `peer_by`, stay, with these addresses? Alone,
+     * never with others; at most IKE_STAYS of them are open at a time. */
+    IKE_WANT_STAY = 16,
 };
+enum { IKE_STAYS = 64 };
 /* One question, whole: VERIFY comes before ADMIT comes before SIGN, and the first that fails ends
  * it. */
 struct ike_ask {
@@ -147,7 +170,7 @@ struct ike_ask {
     uint64_t renews; /* ADMIT: the peer authenticates anew; what that tunnel has leased passes to
                         this one. RELEASE: the tunnel that gets it back, as it lives on; 0 = none */
     bool ask_ip4, ask_ip6;
-    struct ip wanted_ip4, wanted_ip6; /* the client's wish, or family 0 */
+    struct ip wanted_ip4, wanted_ip6; /* the client's wish, or family 0; STAY: what it has leased */
     struct identity own, peer;
     uint16_t own_len, peer_len, peer_auth_len;
     uint8_t peer_auth[64];
@@ -165,10 +188,12 @@ static inline struct bytes ike_ask_peer(const struct ike_ask *ask)
 }
 struct ike_answer {
     uint64_t ticket;
-    int32_t result; /* 0 or enum err; with ERR_ADDRESS the peer is let in without an address */
+    int32_t result; /* 0 or enum err; with ERR_ADDRESS the peer is let in without an address. STAY:
+                       any error ends the tunnel */
     uint16_t auth_len;
     uint8_t auth[SIGNATURE_MAX]; /* signature or MAC, not yet an AUTH payload */
-    struct ip ip4, ip6;          /* leased; family 0 = none */
+    struct ip ip4, ip6;          /* leased; family 0 = none. STAY: what it may have; another
+                                    address than it has ends the tunnel */
     uint8_t network_count;
     struct selector networks[4]; /* further networks this peer may claim behind it */
     char peer_name[CONF_NAME_MAX];

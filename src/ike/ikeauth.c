@@ -217,25 +217,40 @@ void auth_response_answered(struct ike_engine *e, struct sa *sa, const struct ik
 
 /* ---- responder */
 
-int auth_request(struct ike_engine *e, struct sa *sa, const struct input *in)
+/* What we can judge without keys. */
+static int judge(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain)
+{
+    if (!reload_allows(e, sa)) {
+        explain(e, "the configuration was changed during this handshake, and its algorithms are no "
+                   "longer allowed; the peer may begin again");
+        return ERR_NO_PROPOSAL;
+    }
+    proof_own_identity(e, sa, chain, &sa->handshake->own);
+    int err = proof_check(e, sa, chain, CERT_FOR_CLIENT);
+    if (err < 0)
+        return err;
+    err = ask_choose_method(e, sa);
+    if (err < 0)
+        explain(e, "the peer cannot verify signatures of our kind of key; give the gateway an "
+                   "RSA or ECDSA certificate as well");
+    return err;
+}
+
+static uint16_t notify_of(int err)
+{
+    return err == ERR_SYNTAX        ? NOTIFY_INVALID_SYNTAX
+           : err == ERR_NO_PROPOSAL ? NOTIFY_NO_PROPOSAL_CHOSEN
+                                    : NOTIFY_AUTHENTICATION_FAILED;
+}
+
+/* The IKE_AUTH request is in h->inner, and `chain` is what it holds. */
+static void judge_and_ask(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain)
 {
     struct handshake *h = sa->handshake;
-    path_settle(e, sa, &in->path);
-    gate_heard(e, sa);
-    sa_set_state(e, sa, IKE_STATE_AUTH_ASKED);
-    proof_own_identity(e, sa, in->inner, &h->own);
-    int err = proof_check(e, sa, in->inner, CERT_FOR_CLIENT);
-    if (err == 0) {
-        err = ask_choose_method(e, sa);
-        if (err < 0)
-            explain(e, "the peer cannot verify signatures of our kind of key; give the gateway an "
-                       "RSA or ECDSA certificate as well");
-    }
+    int err = judge(e, sa, chain);
     if (err < 0) {
-        attempt_refused(e, sa, err,
-                        err == ERR_SYNTAX ? NOTIFY_INVALID_SYNTAX : NOTIFY_AUTHENTICATION_FAILED,
-                        e->why);
-        return LATER;
+        attempt_refused(e, sa, err, notify_of(err), e->why);
+        return;
     }
     /* Not another device with the same name: that one has another address or port. */
     const struct tunnel *former = tunnel_find(e, &h->peer, &sa->path.remote);
@@ -243,13 +258,34 @@ int auth_request(struct ike_engine *e, struct sa *sa, const struct input *in)
     uint32_t want = IKE_WANT_ADMIT | IKE_WANT_SIGN;
     if (h->peer_by == CONF_AUTH_PSK)
         want |= IKE_WANT_VERIFY_PSK;
-    h->inner = message_create(e, in->inner_octets);
-    h->inner_first = in->inner_first;
     err = h->inner ? ask_open(e, sa, want) : ERR_MEMORY;
-    sa->tunnel->admitted = err == 0; /* from here on there may be leases */
+    sa->tunnel->admitted |= err == 0; /* from here on there may be leases */
     if (err < 0)
         attempt_refused(e, sa, err, NOTIFY_TEMPORARY_FAILURE, err_sentence(err));
+}
+
+int auth_request(struct ike_engine *e, struct sa *sa, const struct input *in)
+{
+    struct handshake *h = sa->handshake;
+    path_settle(e, sa, &in->path);
+    gate_heard(e, sa);
+    sa_set_state(e, sa, IKE_STATE_AUTH_ASKED);
+    h->inner = message_create(e, in->inner_octets);
+    h->inner_first = in->inner_first;
+    judge_and_ask(e, sa, in->inner);
     return LATER;
+}
+
+void auth_ask_again(struct ike_engine *e, struct sa *sa)
+{
+    struct handshake *h = sa->handshake;
+    ask_close(e, sa);
+    if (!sa->initiator && wire_walk(h->inner_first, message_bytes(h->inner), &e->inner_chain) == 0)
+        judge_and_ask(e, sa, &e->inner_chain);
+    else if (!sa->initiator)
+        attempt_refused(e, sa, ERR_SYNTAX, NOTIFY_INVALID_SYNTAX, err_sentence(ERR_SYNTAX));
+    else if (ask_open(e, sa, h->want) < 0)
+        attempt_failed(e, sa, ERR_MEMORY, 0, true, err_sentence(ERR_MEMORY));
 }
 
 static int keep_networks(struct tunnel *t, const struct ike_answer *answer)
@@ -270,6 +306,7 @@ static int admit(struct ike_engine *e, struct sa *sa, const struct ike_answer *a
     struct tunnel *t = sa->tunnel;
     t->ip4 = answer->ip4;
     t->ip6 = answer->ip6;
+    t->peer_by = sa->handshake->peer_by;
     if (answer->peer_name[0]) {
         t->peer_name = strndup(answer->peer_name, CONF_NAME_MAX - 1);
         if (!t->peer_name)

@@ -4,14 +4,13 @@
 
 /* ---- initiator */
 
-static int put_child_delete(struct ike_engine *e, struct sa *sa, uint32_t spi_in,
-                            struct wire_builder *b)
+static int put_child_delete(struct sa *sa, uint32_t spi_in, struct wire_builder *b)
 {
     struct child *c = child_find(sa, spi_in);
     if (!c || c->state == CHILD_CREATING || c->state == CHILD_DELETING)
         return ERR_NOT_FOUND;
     c->state = CHILD_DELETING;
-    wire_put_delete_children(b, child_protocol(e), &c->spi_in, 1);
+    wire_put_delete_children(b, protocol_of(c), &c->spi_in, 1);
     return 0;
 }
 
@@ -20,7 +19,7 @@ int info_start(struct ike_engine *e, struct sa *sa, struct task task)
     struct wire_builder b;
     sk_begin(e, &b);
     if (task.kind == TASK_DELETE_CHILD) {
-        int err = put_child_delete(e, sa, task.spi_in, &b);
+        int err = put_child_delete(sa, task.spi_in, &b);
         if (err < 0)
             return err;
     } else if (task.kind == TASK_DELETE_IKE) {
@@ -71,21 +70,32 @@ void child_gone(struct ike_engine *e, struct child *c, int err)
     wish_later(e, sa, WISH_AGAIN); /* also when another child comes first, and the tunnel stays */
 }
 
+/* What went, by protocol: a reload may leave a tunnel with children of ESP and of AH. */
+struct gone {
+    uint32_t spis[CHILDREN_LIMIT];
+    size_t count;
+};
+
+static struct gone *gone_of(struct gone gone[static 2], uint8_t protocol)
+{
+    return &gone[protocol == PROTOCOL_AH];
+}
+
 /* Children the peer deletes; those whose Delete we have sent ourselves are not named in the answer
  * (RFC 7296 1.4.1). */
 static void delete_children(struct ike_engine *e, struct sa *sa, const struct wire_delete *d,
-                            uint32_t *gone, size_t *count)
+                            struct gone *gone)
 {
     struct reader r = reader_of_bytes(d->spis);
     for (size_t i = 0; i < d->count; i++) {
         struct child *c = child_find_out(sa, reader_u32(&r));
-        if (!c || *count >= CHILDREN_LIMIT)
+        if (!c || protocol_of(c) != d->protocol || gone->count >= CHILDREN_LIMIT)
             continue;
         if (c->state == CHILD_DELETING) {
             child_mute(e, c);
             continue;
         }
-        gone[(*count)++] = c->spi_in;
+        gone->spis[gone->count++] = c->spi_in;
         child_gone(e, c, ERR_DELETED);
     }
 }
@@ -167,8 +177,7 @@ static bool is_fatal(const struct sa *sa, uint16_t notify)
 }
 
 /* All Deletes are read before any is heeded: 0, NOTIFY_INVALID_SYNTAX, or LATER. */
-static int look_at_deletes(struct ike_engine *e, const struct sa *sa,
-                           const struct wire_chain *chain)
+static int look_at_deletes(const struct sa *sa, const struct wire_chain *chain)
 {
     bool of_ike = false, later = false;
     for (size_t i = 0; i < chain->count; i++) {
@@ -178,13 +187,13 @@ static int look_at_deletes(struct ike_engine *e, const struct sa *sa,
         if (wire_delete_read(chain->at[i].body, &d) < 0)
             return NOTIFY_INVALID_SYNTAX;
         of_ike |= d.protocol == PROTOCOL_IKE;
-        later |= d.protocol == child_protocol(e) && names_child_under_way(sa, &d);
+        later |= d.protocol != PROTOCOL_IKE && names_child_under_way(sa, &d);
     }
     return later && !of_ike ? LATER : 0;
 }
 
 static void heed_deletes(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain,
-                         uint32_t *gone, size_t *count)
+                         struct gone gone[static 2])
 {
     for (size_t i = 0; i < chain->count; i++) {
         struct wire_delete d;
@@ -192,25 +201,34 @@ static void heed_deletes(struct ike_engine *e, struct sa *sa, const struct wire_
             continue;
         if (d.protocol == PROTOCOL_IKE)
             ike_deleted(e, sa);
-        else if (d.protocol == child_protocol(e))
-            delete_children(e, sa, &d, gone, count);
+        else
+            delete_children(e, sa, &d, gone_of(gone, d.protocol));
+    }
+}
+
+static void put_gone(struct wire_builder *b, struct gone gone[static 2])
+{
+    static const uint8_t protocols[] = {PROTOCOL_ESP, PROTOCOL_AH};
+    for (size_t i = 0; i < ARRAY_LEN(protocols); i++) {
+        const struct gone *of = gone_of(gone, protocols[i]);
+        if (of->count > 0)
+            wire_put_delete_children(b, protocols[i], of->spis, of->count);
     }
 }
 
 int info_request(struct ike_engine *e, struct sa *sa, const struct input *in)
 {
-    uint32_t gone[CHILDREN_LIMIT];
-    size_t count = 0;
+    struct gone gone[2] = {0};
     struct wire_notify_view n;
     /* Of two successors the peer already works on its own, and we have not yet seen by our answer
      * that it wins. It asks again when the tunnel and its children are here. */
     if (sa->state == IKE_STATE_ESTABLISHED && !sa->tunnel &&
         (deletes_children(in->inner) || is_for_tunnel(in->inner)))
         return LATER;
-    int result = look_at_deletes(e, sa, in->inner);
+    int result = look_at_deletes(sa, in->inner);
     if (result != 0)
         return result;
-    heed_deletes(e, sa, in->inner, gone, &count);
+    heed_deletes(e, sa, in->inner, gone);
     stray_heard(e, sa, in->inner);
     if (!sa->peer_deleted && wire_notify_error(in->inner, &n) && is_fatal(sa, n.type))
         ike_refused(e, sa, n.type);
@@ -218,8 +236,8 @@ int info_request(struct ike_engine *e, struct sa *sa, const struct input *in)
         reauth_heed(e, sa->tunnel, in->inner);
     crash_read_token(e, sa, in->inner);
     sk_begin(e, &e->reply);
-    if (count > 0 && !sa->peer_deleted)
-        wire_put_delete_children(&e->reply, child_protocol(e), gone, count);
+    if (!sa->peer_deleted)
+        put_gone(&e->reply, gone);
     if (sa->tunnel && sa->tunnel->sa == sa)
         config_reply(e, sa->tunnel, in->inner, &e->reply);
     if (!sa->peer_deleted && sa->tunnel && sa->tunnel->sa == sa && sa->tunnel->mobike)

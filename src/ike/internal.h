@@ -10,6 +10,8 @@
  *   fragment messages in pieces: cutting, collecting, and finding what the path carries
  *   init, ikeauth, create, rekey, info      one exchange each, both roles
  *   reauth   a new IKE SA beside the old one, and who takes over what
+ *   reload   another configuration, and what it means for what stands or is under way
+ *   stay     who was let in before: may it stay, and with which networks?
  *   ask      questions to the keys process and their answers
  *   path, keepalive, mobike, roam     where a peer is, and how we get there
  *   select, narrow, hosts, wish, config, keymat, explain     one noun each
@@ -132,7 +134,13 @@ struct handshake {
     uint8_t peer_reserved[3]; /* of its ID payload, as they came: AUTH covers them */
 };
 
-enum timer_kind { TIMER_OUT, TIMER_DUTY, TIMER_CHILD, TIMER_FRAGMENTS };
+enum timer_kind { TIMER_OUT, TIMER_DUTY, TIMER_CHILD, TIMER_FRAGMENTS, TIMER_STAY };
+
+/* The configuration that exchanges began with which were under way when it changed. */
+struct former {
+    uint32_t refs;
+    struct conf_tunnel conf;
+};
 
 /* An exchange of our own that makes keys (CREATE_CHILD_SA as initiator). */
 struct creation {
@@ -141,7 +149,8 @@ struct creation {
     struct sa *made; /* new IKE SA, not usable yet */
     uint16_t group;  /* 0 = no key exchange */
     uint8_t ke_count;
-    struct rival *rival; /* what the peer made at the same time in place of the same SA */
+    struct rival *rival;   /* what the peer made at the same time in place of the same SA */
+    struct former *former; /* NULL: it began with the configuration of now */
 };
 
 enum task_kind {
@@ -201,6 +210,7 @@ struct child {
     bool stray_told; /* INVALID_SELECTORS was sent about it */
     bool replaced;   /* another one carries its traffic, so its end is no news */
     bool mute;       /* deleted by both sides at once: out has ended, in ends with our exchange */
+    bool ah;         /* RFC 4302, and stays so when the configuration changes */
     uint8_t local_count, remote_count;
     uint8_t wish;               /* whose policy it was made for, and which pair of it (0 = all) */
     uint16_t pair;              /* both only told apart by an initiator of the tunnel */
@@ -344,6 +354,8 @@ struct tunnel {
     struct given *given;       /* NULL = nothing */
     struct selector *networks; /* further ones this peer may claim */
     uint8_t dns_count, network_count;
+    uint8_t peer_by;          /* responder: enum conf_auth */
+    bool stale;               /* initiator: made by another configuration, so to be made anew */
     struct tunnel *same_next; /* tunnels of the same identity */
     uint64_t identity_key;
     time_us created, established_at;
@@ -368,6 +380,7 @@ struct input {
 struct node;   /* queue.c */
 struct puzzle; /* puzzle.c */
 struct gate;   /* gate.h */
+struct sweep;  /* stay.c */
 
 struct ike_engine {
     struct ike_setup setup;
@@ -390,6 +403,9 @@ struct ike_engine {
     struct sa *grave, *linger_first, *linger_last;
     struct sa *woken; /* has inherited work in this call */
     struct hosts *hosts;
+    struct sweep *sweep; /* NULL: all peers were asked about */
+    bool anchor_lost;    /* the configuration no longer trusts a CA that one before did */
+    time_us reloaded_at;
     struct aead_engine *aead_engine;
     struct aead *aead;
     size_t aead_cap;

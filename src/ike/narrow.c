@@ -146,6 +146,10 @@ static void hosts_policy(const struct ike_engine *e, const struct sa *sa, uint8_
 void traffic_policy(const struct ike_engine *e, const struct sa *sa, uint8_t wish, bool transport,
                     struct traffic *out)
 {
+    if (wish > e->conf->child_count) { /* of a configuration of before */
+        out->local_count = out->remote_count = 0;
+        return;
+    }
     if (transport) {
         hosts_policy(e, sa, wish, out);
         return;
@@ -156,6 +160,8 @@ void traffic_policy(const struct ike_engine *e, const struct sa *sa, uint8_t wis
 
 bool traffic_pair(struct traffic *t, uint16_t pair)
 {
+    if (t->remote_count == 0)
+        return false;
     size_t i = (pair - 1u) / t->remote_count, j = (pair - 1u) % t->remote_count;
     if (i >= t->local_count || t->local[i].low.family != t->remote[j].low.family)
         return false;

@@ -23,6 +23,7 @@ void queue_net(struct ike_engine *e, uint32_t kind, const struct tunnel *t, cons
 void queue_move(struct ike_engine *e, const struct sa *sa);
 void queue_ask(struct ike_engine *e, uint64_t ticket);
 void queue_release(struct ike_engine *e, const struct tunnel *t);
+void queue_stay(struct ike_engine *e, uint64_t ticket, uint64_t tunnel);
 /* An event about a tunnel (or, with t NULL, about a path). text may be NULL. */
 struct ike_event *queue_event(struct ike_engine *e, uint32_t kind, const struct tunnel *t,
                               const struct ike_path *path, int err, const char *text);
@@ -78,6 +79,7 @@ int child_install(struct ike_engine *e, struct child *c, struct bytes secret, st
                   struct bytes nonce_r) MUST_USE;
 int child_set_selectors(struct child *c, const struct selector *local, size_t local_count,
                         const struct selector *remote, size_t remote_count) MUST_USE;
+bool child_has_successor(const struct child *c); /* another one with the same selectors is up */
 void child_describe(const struct child *c, struct ike_child *out);
 void child_heed(struct ike_engine *e, struct child *c, const struct wire_chain *chain);
 void child_timer(struct ike_engine *e, struct child *c);
@@ -290,6 +292,11 @@ void wish_rest(struct ike_engine *e, struct sa *sa, const struct child *c);
 /* An authenticated no to a CREATE_CHILD_SA that was no rekey. */
 void wish_refused(struct ike_engine *e, struct sa *sa, const struct task *task, uint16_t notify);
 
+static inline uint8_t protocol_of(const struct child *c)
+{
+    return c->ah ? PROTOCOL_AH : PROTOCOL_ESP;
+}
+
 /* What child SAs are made of here: ESP or AH. */
 static inline uint8_t child_protocol(const struct ike_engine *e)
 {
@@ -418,6 +425,9 @@ int auth_request(struct ike_engine *e, struct sa *sa, const struct input *in);
 int auth_response(struct ike_engine *e, struct sa *sa, const struct input *in);
 void auth_request_answered(struct ike_engine *e, struct sa *sa, const struct ike_answer *answer);
 void auth_response_answered(struct ike_engine *e, struct sa *sa, const struct ike_answer *answer);
+/* The open question once more: the configuration has changed. */
+void auth_ask_again(struct ike_engine *e, struct sa *sa);
+
 /* ---- proof.c: identities, certificates and AUTH payloads */
 void proof_own_identity(const struct ike_engine *e, const struct sa *sa,
                         const struct wire_chain *request, struct identity *out);
@@ -487,6 +497,33 @@ void reauth_failed(struct ike_engine *e, const struct tunnel *next, const char *
  * which goes by reauth_retire(). ERR_STATE: there is no such tunnel any more. */
 int reauth_take_over(struct ike_engine *e, struct sa *sa, struct sa **old) MUST_USE;
 void reauth_retire(struct ike_engine *e, struct sa *old);
+/* The tunnel stands on another configuration: as soon as may be. */
+void reauth_stale(struct ike_engine *e, struct tunnel *t);
+void reauth_sooner(struct ike_engine *e, struct tunnel *t); /* if the configuration says so now */
+/* An attempt that has not come to its end: from its beginning, by the configuration of now. */
+void reauth_restart(struct ike_engine *e, struct tunnel *t);
+
+/* ---- reload.c */
+/* What an exchange of ours began with. */
+const struct conf_tunnel *former_conf(const struct ike_engine *e, const struct creation *c);
+void former_drop(struct former **at);
+/* Is the suite of a half-open SA that was there before still allowed? */
+bool reload_allows(const struct ike_engine *e, const struct sa *sa);
+/* Made by a configuration of before: rekeyed soon when it is not what the present one wants. */
+void reload_judge_ike(struct ike_engine *e, struct sa *sa);
+void reload_judge_child(struct ike_engine *e, struct child *c);
+
+/* ---- stay.c */
+struct sweep *stay_create(const struct ike_engine *e) MUST_USE; /* NULL: no memory */
+void stay_begin(struct ike_engine *e, struct sweep *sweep);     /* takes it */
+void stay_run(struct ike_engine *e);                            /* the next ones */
+void stay_end(struct ike_engine *e);
+void stay_forget(struct ike_engine *e, uint64_t tunnel);
+void stay_fill(const struct ike_engine *e, const struct tunnel *t, struct ike_ask *ask);
+/* False: it was no such question. */
+bool stay_answered(struct ike_engine *e, const struct ike_answer *answer);
+/* Children that carry more than the configuration allows now end. */
+void stay_narrow(struct ike_engine *e, struct tunnel *t);
 
 /* ---- info.c */
 int info_start(struct ike_engine *e, struct sa *sa, struct task task);

@@ -13,6 +13,7 @@ struct node {
     uint32_t given;           /* octets of it that were handed out */
     struct ike_ask *question; /* ASK, once handed out */
     uint64_t ticket;          /* ASK; 0 = RELEASE */
+    uint64_t stay;            /* ASK: may this tunnel stay? 0 = another question */
     uint64_t body[];
 };
 struct release {
@@ -287,6 +288,15 @@ void queue_release(struct ike_engine *e, const struct tunnel *t)
         release->peer = t->sa->handshake->peer;
 }
 
+void queue_stay(struct ike_engine *e, uint64_t ticket, uint64_t tunnel)
+{
+    struct node *n = append(e, IKE_ASK, 0);
+    if (!n)
+        return;
+    n->ticket = ticket;
+    n->stay = tunnel;
+}
+
 struct ike_event *queue_event(struct ike_engine *e, uint32_t kind, const struct tunnel *t,
                               const struct ike_path *path, int err, const char *text)
 {
@@ -311,6 +321,16 @@ struct ike_event *queue_event(struct ike_engine *e, uint32_t kind, const struct 
     return event;
 }
 
+static bool stay_question(const struct ike_engine *e, const struct node *n, struct ike_ask *ask)
+{
+    const struct tunnel *t = map_get(&e->tunnels, n->stay);
+    if (!t || !t->sa)
+        return false;
+    ask->ticket = n->ticket;
+    stay_fill(e, t, ask);
+    return true;
+}
+
 /* A question is written when it is taken, straight from the handshake: it is large, and by then the
  * handshake may be gone. */
 static struct ike_ask *question(struct ike_engine *e, struct node *n)
@@ -327,7 +347,9 @@ static struct ike_ask *question(struct ike_engine *e, struct node *n)
         cert_identity_canonical(&release->peer, &ask->peer);
         return ask;
     }
-    struct sa *sa = map_get(&e->tickets, n->ticket);
+    if (n->stay && stay_question(e, n, ask))
+        return ask;
+    struct sa *sa = n->stay ? NULL : map_get(&e->tickets, n->ticket);
     if (sa && ask_fill(e, sa, ask) == 0)
         return ask;
     question_free(ask);

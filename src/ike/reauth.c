@@ -61,6 +61,52 @@ static struct tunnel *next_of(const struct ike_engine *e, const struct tunnel *t
     return NULL;
 }
 
+void reauth_stale(struct ike_engine *e, struct tunnel *t)
+{
+    t->stale = true;
+    t->wish_at = TIME_NEVER; /* its children are those of before, and go with it */
+    size_t kept = 0;
+    for (size_t i = 0; i < t->sa->task_count; i++)
+        if (t->sa->tasks[i].kind != TASK_CREATE_CHILD)
+            t->sa->tasks[kept++] = t->sa->tasks[i];
+    t->sa->task_count = (uint8_t)kept;
+    plan(e, t, e->now);
+}
+
+void reauth_sooner(struct ike_engine *e, struct tunnel *t)
+{
+    if (e->conf->reauth > 0)
+        plan(e, t, e->now + soft_after(e, e->conf->reauth));
+}
+
+/* What the peer knows of the attempt that is left: nothing yet; an SA that stands, perhaps, whose
+ * answer is met with a Delete; or one that stands. */
+static void leave(struct ike_engine *e, struct sa *sa)
+{
+    sa->tunnel = NULL;
+    while (sa->children)
+        child_free(e, sa->children);
+    if (sa->state == IKE_STATE_AUTH_SENT && !sa->out.request)
+        attempt_failed(e, sa, ERR_DELETED, 0, true, NULL);
+    else if (sa->state != IKE_STATE_AUTH_SENT)
+        sa_bury(e, sa);
+}
+
+void reauth_restart(struct ike_engine *e, struct tunnel *t)
+{
+    struct sa *old = t->sa, *sa = sa_create(e, true, &old->path);
+    int err = sa ? 0 : ERR_LIMIT;
+    if (err == 0) {
+        sa->initial_contact = old->initial_contact;
+        sa->tunnel = t;
+        t->sa = sa;
+        leave(e, old);
+        err = init_start(e, sa);
+    }
+    if (err < 0)
+        tunnel_close(e, t, err, 0, err_sentence(err));
+}
+
 static int start(struct ike_engine *e, const struct tunnel *t)
 {
     struct tunnel *next = tunnel_create(e, true);
@@ -152,6 +198,14 @@ static bool same_identity(const struct tunnel *a, const struct tunnel *b)
     return identity_equal(&x, &y);
 }
 
+/* The configuration may want another gateway now. */
+static int adopt_peer(struct ike_engine *e, struct tunnel *t, const struct tunnel *next)
+{
+    struct identity peer;
+    tunnel_peer(next, &peer);
+    return tunnel_set_peer(e, t, &peer);
+}
+
 /* Other addresses than before: the host has to know. */
 static void new_addresses(struct ike_engine *e, struct tunnel *t, const struct tunnel *next)
 {
@@ -167,8 +221,11 @@ static void new_addresses(struct ike_engine *e, struct tunnel *t, const struct t
 int reauth_take_over(struct ike_engine *e, struct sa *sa, struct sa **old)
 {
     struct tunnel *next = sa->tunnel, *t = map_get(&e->tunnels, next->renews);
-    if (!t || !t->sa || t->sa->state != IKE_STATE_ESTABLISHED || !same_identity(t, next))
+    if (!t || !t->sa || t->sa->state != IKE_STATE_ESTABLISHED ||
+        (!t->stale && !same_identity(t, next)))
         return ERR_STATE; /* closed meanwhile, or the gateway is another one */
+    if (t->stale && adopt_peer(e, t, next) < 0)
+        return ERR_MEMORY;
     *old = t->sa;
     new_addresses(e, t, next);
     free(t->dns);

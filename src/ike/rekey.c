@@ -185,7 +185,8 @@ static int learn(struct ike_engine *e, struct sa *sa, const struct wire_chain *c
 {
     const struct wire_payload_view *p = wire_find(chain, PAYLOAD_SA);
     int count = p ? wire_sa_read(p->body, e->offered, PROPOSALS_MAX) : ERR_SYNTAX;
-    size_t offers = select_offer(e->conf, PROTOCOL_IKE, (struct bytes){0}, true, 0, e->offer);
+    size_t offers =
+        select_offer(former_conf(e, c), PROTOCOL_IKE, (struct bytes){0}, true, 0, e->offer);
     if (count != 1 || init_values(chain, v) < 0 || !v->has_ke ||
         read_spi(&e->offered[0], &c->made->spi_peer) < 0)
         return ERR_SYNTAX;
@@ -277,6 +278,8 @@ int rekey_ike_response(struct ike_engine *e, struct sa *sa, const struct input *
     c->made = NULL;
     sa_established(e, made);
     crash_read_token(e, made, in->inner);
+    if (c->former)
+        reload_judge_ike(e, made);
     settle(e, sa, made, c, v.nonce);
     crash_send_token(e, made);
     return 0;

@@ -119,6 +119,7 @@ void creation_free(struct ike_engine *e, struct creation **at)
     if (c->made)
         sa_bury(e, c->made);
     rival_free(&c->rival);
+    former_drop(&c->former);
     negotiation_free(&c->n);
     slab_give(&e->creation_slab, c);
 }

@@ -17,7 +17,7 @@ void stray_tell(struct ike_engine *e, struct child *c, const struct ike_fact *fa
         return;
     writer_u32(&w, c->spi_in);
     sk_begin(e, &b);
-    wire_put_notify_spi(&b, child_protocol(e), writer_view(&w), NOTIFY_INVALID_SELECTORS,
+    wire_put_notify_spi(&b, protocol_of(c), writer_view(&w), NOTIFY_INVALID_SELECTORS,
                         (struct bytes){fact->stray, fact->stray_len});
     struct message *m = sk_seal(e, sa, EXCHANGE_INFORMATIONAL, false, sa->next_out, &b);
     if (!m)

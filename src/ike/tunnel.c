@@ -101,9 +101,10 @@ void tunnel_up(struct ike_engine *e, struct tunnel *t, const struct child *c)
 {
     char who[IDENTITY_TEXT];
     struct identity peer;
-    if (!t->net_up || (c->hosts && !t->initiator))
+    if (!t->net_up || t->stale || (c->hosts && !t->initiator))
         queue_net(e, IKE_NET_UP, t, c);
     t->net_up = true;
+    t->stale = false;
     if (t->established)
         return;
     t->established = true;
@@ -122,6 +123,7 @@ void tunnel_up(struct ike_engine *e, struct tunnel *t, const struct child *c)
 void tunnel_forget(struct ike_engine *e, struct tunnel *t)
 {
     identity_unlink(e, t);
+    stay_forget(e, t->id);
     map_remove(&e->tunnels, t->id);
     free(t->peer);
     free(t->peer_name);

@@ -41,6 +41,11 @@ static int verify_psk(const struct sim_host *host, const struct ike_ask *ask)
     return same ? 0 : ERR_AUTH;
 }
 
+static bool is_away(const struct sim_host *host, const struct identity *peer)
+{
+    return host->away.type != IDENTITY_NONE && identity_equal(&host->away, peer);
+}
+
 /* As the keys process does it: with the real book of leases. */
 static int admit_by_book(struct sim_host *host, const struct ike_ask *ask,
                          struct ike_answer *answer)
@@ -65,6 +70,11 @@ static int admit(struct sim_host *host, const struct ike_ask *ask, struct ike_an
     uint8_t ip4[4] = {10, 99, 0, 0}, ip6[16] = {0xfd, 0, 0, 0x99};
     if (host->admit)
         return host->admit;
+    if (is_away(host, &ask->peer))
+        return ERR_UNKNOWN_PEER;
+    for (unsigned i = 0; i < host->leases; i++)
+        if (host->leased[i] == ask->tunnel) /* asked again, after a reload */
+            host->leased[i--] = host->leased[--host->leases];
     assert_true(host->leases < SIM_LEASES);
     host->leased[host->leases++] = ask->tunnel;
     if (host->book)
@@ -113,6 +123,34 @@ static int make_auth(const struct sim_host *host, const struct ike_ask *ask,
     return psk_mac(psk, ask->prf, octets, answer->auth);
 }
 
+static unsigned open_answers(const struct sim_host *host)
+{
+    unsigned count = 0;
+    for (size_t i = 0; i < host->sim->heap_count; i++)
+        count += host->sim->heap[i].kind == SIM_ANSWER && host->sim->heap[i].host == host;
+    return count;
+}
+
+/* May it stay? Only who holds a lease, or needs none, is asked about. */
+static int stay(struct sim_host *host, const struct ike_ask *ask, struct ike_answer *answer)
+{
+    bool let_in = false;
+    for (unsigned i = 0; i < host->leases; i++)
+        let_in |= host->leased[i] == ask->tunnel;
+    SIM_CHECK(host->sim, let_in, "%s asks about tunnel %llu, which is not let in", host->name,
+              (unsigned long long)ask->tunnel);
+    host->stays++;
+    unsigned open = open_answers(host) + 1;
+    host->stays_most = open > host->stays_most ? open : host->stays_most;
+    if (is_away(host, &ask->peer) || (ask->peer_by == CONF_AUTH_PSK && !find_psk(host, &ask->peer)))
+        return ERR_UNKNOWN_PEER;
+    answer->ip4 = ask->wanted_ip4;
+    answer->ip6 = ask->wanted_ip6;
+    if (host->networks_of)
+        answer->network_count = host->networks_of(host, &ask->peer, answer->networks);
+    return 0;
+}
+
 void sim_keys_ask(struct sim_host *host, const struct ike_ask *ask)
 {
     if (ask->want & IKE_WANT_RELEASE) {
@@ -136,6 +174,8 @@ void sim_keys_ask(struct sim_host *host, const struct ike_ask *ask)
         answer->result = make_auth(host, ask, answer);
     if (answer->result == 0 && (ask->want & IKE_WANT_ADMIT))
         answer->result = admit(host, ask, answer);
+    if (ask->want & IKE_WANT_STAY)
+        answer->result = stay(host, ask, answer);
     if (answer->result != 0 && (ask->want & IKE_WANT_ADMIT) && host->book)
         lease_move(host->book, &ask->peer, ask->tunnel, ask->renews);
     if (answer->result != 0 && (ask->want & IKE_WANT_ADMIT))

@@ -94,7 +94,7 @@ struct sim_host {
     uint16_t nat_shift;                     /* what the NAT adds to a port */
     struct sim_uplink uplinks[SIM_UPLINKS]; /* with any: instead of the three above */
     size_t uplink_count;
-    struct conf_tunnel conf;
+    struct conf_tunnel conf, *running; /* running: what the engine has, a copy of conf */
     struct ike_setup setup;
     struct ike_engine *engine; /* NULL: a script */
     void (*on_datagram)(struct sim_host *host, const struct sim_datagram *datagram);
@@ -106,9 +106,11 @@ struct sim_host {
     const char *psk[SIM_PSKS];
     const struct private_key *key;
     struct ike_ask *last_ask;
-    bool keys_silent;        /* no answers at all */
-    int admit;               /* what admission says: 0 or an error */
-    struct lease_book *book; /* NULL: addresses by a counter */
+    bool keys_silent;           /* no answers at all */
+    int admit;                  /* what admission says: 0 or an error */
+    struct identity away;       /* this one is let in no more; NONE = all are */
+    unsigned stays, stays_most; /* questions whether somebody may stay; open at a time */
+    struct lease_book *book;    /* NULL: addresses by a counter */
     uint8_t (*networks_of)(struct sim_host *host, const struct identity *peer,
                            struct selector *out); /* at most 4 */
     uint64_t leased[SIM_LEASES];                  /* tunnels that hold one */
@@ -169,6 +171,8 @@ struct sim_host *sim_gateway(struct sim *sim, const char *name, const char *ip);
 struct sim_host *sim_script(struct sim *sim, const char *name, const char *ip,
                             void (*on_datagram)(struct sim_host *, const struct sim_datagram *));
 void sim_start(struct sim_host *host);
+/* What is in host->conf and host->setup holds from now on. The former copy is overwritten. */
+int sim_reload(struct sim_host *host);
 void sim_stop(struct sim_host *host); /* as if killed: the engine is gone, nothing is sent */
 void sim_proposals(struct sim_host *host, const char *ike, const char *esp);
 /* One step; false when nothing happens before `limit` (the clock stands there then). */

@@ -91,11 +91,28 @@ static struct sim_event take(struct sim *sim)
     return first;
 }
 
+static void drop_running(struct sim_host *host)
+{
+    if (host->running)
+        memset(host->running, 0xdd, sizeof(*host->running));
+    free(host->running);
+    host->running = NULL;
+}
+
+static struct conf_tunnel *copy_conf(const struct sim_host *host)
+{
+    struct conf_tunnel *copy = malloc(sizeof(*copy));
+    assert_non_null(copy);
+    *copy = host->conf;
+    return copy;
+}
+
 void sim_stop(struct sim_host *host)
 {
     struct sim *sim = host->sim;
     ike_free(host->engine);
     host->engine = NULL;
+    drop_running(host);
     sim_plane_free(host);
     host->leases = 0;
     if (host->book)
@@ -202,7 +219,7 @@ struct sim_host *sim_gateway(struct sim *sim, const char *name, const char *ip)
 
 void sim_start(struct sim_host *host)
 {
-    host->setup.tunnel = &host->conf;
+    host->setup.tunnel = host->running = copy_conf(host);
     host->setup.random = &host->random;
     host->setup.own_id = host->conf.local_id;
     host->setup.wall_clock = wall;
@@ -210,6 +227,24 @@ void sim_start(struct sim_host *host)
     host->setup.id_base += 1000;
     host->engine = ike_create(&host->setup, host->sim->now);
     assert_non_null(host->engine);
+}
+
+int sim_reload(struct sim_host *host)
+{
+    struct conf_tunnel *next = copy_conf(host);
+    struct ike_setup setup = host->setup;
+    setup.tunnel = next;
+    setup.own_id = host->conf.local_id;
+    int err = ike_reload(host->engine, host->sim->now, &setup);
+    if (err < 0) {
+        free(next);
+        return err;
+    }
+    drop_running(host);
+    host->setup = setup;
+    host->running = next;
+    sim_drain(host);
+    return 0;
 }
 
 static void keep_event(struct sim_host *host, const struct ike_event *event)

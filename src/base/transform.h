@@ -14,7 +14,10 @@ enum transform_type {
     TRANSFORM_INTEG = 3,
     TRANSFORM_KE = 4,
     TRANSFORM_SN = 5, /* sequence numbers: 0 = 32 bit, 1 = 64 bit (ESN) */
+    TRANSFORM_ADDKE1 = 6, /* additional key exchanges, RFC 9370: methods as those of type 4 */
+    TRANSFORM_ADDKE7 = 12,
 };
+enum { ADDKE_MAX = TRANSFORM_ADDKE7 - TRANSFORM_ADDKE1 + 1 };
 
 enum { PROTOCOL_NONE = 0, PROTOCOL_IKE = 1, PROTOCOL_AH = 2, PROTOCOL_ESP = 3 };
 
@@ -37,6 +40,10 @@ struct proposal {
     struct transform transforms[PROPOSAL_TRANSFORMS];
 };
 
+static inline bool transform_is_addke(uint8_t type)
+{
+    return type >= TRANSFORM_ADDKE1 && type <= TRANSFORM_ADDKE7;
+}
 bool transform_equal(const struct transform *a, const struct transform *b);
 /* The first transform of that type, or NULL. */
 const struct transform *proposal_find(const struct proposal *p, uint8_t type);

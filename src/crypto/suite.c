@@ -236,10 +236,15 @@ const char *suite_name(uint8_t transform_type, size_t index)
     return NULL;
 }
 
+/* Of an additional key exchange it is the word of its method. */
 static const struct word *word_of(const struct transform *t)
 {
+    struct transform as = *t;
+
+    if (transform_is_addke(as.type))
+        as.type = TRANSFORM_KE;
     for (size_t i = 0; i < ARRAY_LEN(words); i++)
-        if (words[i].use != WORD_ALIAS && transform_equal(&words[i].transform, t))
+        if (words[i].use != WORD_ALIAS && transform_equal(&words[i].transform, &as))
             return &words[i];
     return NULL;
 }
@@ -267,20 +272,25 @@ const char *suite_print(const struct transform *t, char text[static 32])
         [TRANSFORM_KE] = "ke",     [TRANSFORM_SN] = "sn",
     };
     char kind[16], bits[8] = "";
+    size_t used = 0;
 
     const struct word *word = word_of(t);
 
+    if (transform_is_addke(t->type))
+        used = (size_t)snprintf(text, 32, "ke%u_", t->type - TRANSFORM_ADDKE1 + 1u);
     if (word != NULL) {
-        snprintf(text, 32, "%s", word->name);
+        snprintf(text + used, 32 - used, "%s", word->name);
         return text;
     }
-    if (t->type < ARRAY_LEN(kinds) && kinds[t->type] != NULL)
-        snprintf(kind, sizeof(kind), "%s", kinds[t->type]);
+    if (transform_is_addke(t->type))
+        kind[0] = '\0';
+    else if (t->type < ARRAY_LEN(kinds) && kinds[t->type] != NULL)
+        snprintf(kind, sizeof(kind), "%s-", kinds[t->type]);
     else
-        snprintf(kind, sizeof(kind), "type%u", t->type);
+        snprintf(kind, sizeof(kind), "type%u-", t->type);
     if (t->key_bits != 0)
         snprintf(bits, sizeof(bits), "/%u", t->key_bits);
-    snprintf(text, 32, "%s-%u%s", kind, t->id, bits);
+    snprintf(text + used, 32 - used, "%s%u%s", kind, t->id, bits);
     return text;
 }
 
@@ -303,27 +313,48 @@ const char *suite_print_proposal(const struct proposal *p, char text[static 512]
 
 /* ---- parsing ---- */
 
-static const struct transform *find_word(struct bytes piece)
+static bool is_word(const char *name, struct bytes piece)
+{
+    return strlen(name) == piece.len && strncasecmp(name, (const char *)piece.at, piece.len) == 0;
+}
+
+static bool find_word(struct bytes piece, struct transform *out)
 {
     for (size_t i = 0; i < ARRAY_LEN(words); i++)
-        if (words[i].use != WORD_DISPLAY && strlen(words[i].name) == piece.len &&
-            strncasecmp(words[i].name, (const char *)piece.at, piece.len) == 0)
-            return &words[i].transform;
-    return NULL;
+        if (words[i].use != WORD_DISPLAY && is_word(words[i].name, piece)) {
+            *out = words[i].transform;
+            return true;
+        }
+    return false;
+}
+
+/* `ke1_mlkem768`, up to ke7_: an additional key exchange; `ke1_none`: or do without. */
+static bool find_additional(struct bytes piece, struct transform *out)
+{
+    const char *at = (const char *)piece.at;
+
+    if (piece.len < 5 || strncasecmp(at, "ke", 2) != 0 || at[2] < '1' || at[2] > '7' ||
+        at[3] != '_')
+        return false;
+    struct bytes method = {piece.at + 4, piece.len - 4};
+    if (is_word("none", method))
+        *out = (struct transform){0};
+    else if (!find_word(method, out) || out->type != TRANSFORM_KE)
+        return false;
+    out->type = (uint8_t)(TRANSFORM_ADDKE1 + at[2] - '1');
+    return true;
 }
 
 bool suite_find(const char *word, struct transform *out)
 {
-    const struct transform *t = find_word((struct bytes){(const uint8_t *)word, strlen(word)});
+    struct bytes piece = {(const uint8_t *)word, strlen(word)};
 
-    if (t != NULL)
-        *out = *t;
-    return t != NULL;
+    return find_word(piece, out) || find_additional(piece, out);
 }
 
 /* What a proposal holds so far. */
 struct gathered {
-    bool aead, classic, null, gmac, integ, prf, ke, sn;
+    bool aead, classic, null, gmac, integ, prf, ke, sn, more;
 };
 
 /* May this word stand here, after what was read before? */
@@ -356,9 +387,12 @@ static bool fits(const struct transform *t, uint8_t protocol, struct gathered *s
     case TRANSFORM_KE:
         seen->ke = true;
         return true;
-    default:
+    case TRANSFORM_SN:
         seen->sn = true;
         return protocol != PROTOCOL_IKE;
+    default:
+        seen->more = true;
+        return true;
     }
     return !((seen->aead || seen->gmac) && (seen->classic || seen->null || seen->integ));
 }
@@ -385,6 +419,8 @@ static bool derive_prf(struct proposal *p)
 /* Adds what may be left out and refuses what must not. */
 static int complete(struct proposal *p, const struct gathered *seen)
 {
+    if (seen->more && !seen->ke)
+        return ERR_SYNTAX; /* additional to what? */
     if (p->protocol == PROTOCOL_AH
             ? !seen->integ
             : !seen->aead && !seen->gmac && !((seen->classic || seen->null) && seen->integ))
@@ -405,7 +441,7 @@ static void group_by_type(struct proposal *p)
     struct proposal sorted = *p;
 
     sorted.count = 0;
-    for (uint8_t type = TRANSFORM_ENCR; type <= TRANSFORM_SN; type++)
+    for (uint8_t type = TRANSFORM_ENCR; type <= TRANSFORM_ADDKE7; type++)
         for (uint8_t i = 0; i < p->count; i++)
             if (p->transforms[i].type == type)
                 sorted.transforms[sorted.count++] = p->transforms[i];
@@ -424,13 +460,13 @@ int suite_parse(const char *text, uint8_t protocol, struct proposal *out, struct
         return ERR_UNSUPPORTED;
     for (;;) {
         struct bytes piece = {(const uint8_t *)at, strcspn(at, "-")};
-        const struct transform *t = find_word(piece);
+        struct transform t;
 
-        if (t == NULL || !fits(t, protocol, &seen)) {
+        if ((!find_word(piece, &t) && !find_additional(piece, &t)) || !fits(&t, protocol, &seen)) {
             *bad_word = piece;
             return ERR_SYNTAX;
         }
-        if (!proposal_add(&p, t->type, t->id, t->key_bits)) {
+        if (!proposal_add(&p, t.type, t.id, t.key_bits)) {
             *bad_word = piece;
             return ERR_LIMIT;
         }

@@ -63,7 +63,7 @@ static enum verdict read_transform(struct reader *r, struct transform *out)
 
 static bool known_type(uint8_t type)
 {
-    return type >= TRANSFORM_ENCR && type <= TRANSFORM_SN;
+    return type >= TRANSFORM_ENCR && type <= TRANSFORM_ADDKE7;
 }
 
 static enum verdict read_transforms(struct reader *r, size_t count, struct proposal *out)

@@ -16,14 +16,18 @@
 #include "wire/wire.h"
 
 /* Longest first message we sign: bounds memory per half-open SA. */
-enum { AUTH_MESSAGE_MAX = 4096, AUTH_OCTETS_MAX = AUTH_MESSAGE_MAX + 256 + 64 };
+enum {
+    AUTH_MESSAGE_MAX = 4096,
+    AUTH_INTERMEDIATE_MAX = 2 * 64 + 4, /* IntAuth of RFC 9242 */
+    AUTH_OCTETS_MAX = AUTH_MESSAGE_MAX + 256 + 64 + AUTH_INTERMEDIATE_MAX
+};
 
-/* message | nonce | prf(SK_p, id_body), where id_body is the ID payload's body as it stood on the
- * wire (type, reserved, octets). out: at least AUTH_OCTETS_MAX. ERR_LIMIT when message is over
- * AUTH_MESSAGE_MAX. */
+/* message | nonce | prf(SK_p, id_body) | intermediate, where id_body is the ID payload's body as it
+ * stood on the wire (type, reserved, octets), and the last is IntAuth of RFC 9242 3.3.2 or empty.
+ * out: at least AUTH_OCTETS_MAX. ERR_LIMIT when message is over AUTH_MESSAGE_MAX. */
 int auth_octets(const struct prf_alg *alg, struct bytes message, struct bytes nonce,
-                struct bytes sk_p, struct bytes id_body, uint8_t out[static AUTH_OCTETS_MAX],
-                size_t *out_len) MUST_USE;
+                struct bytes sk_p, struct bytes id_body, struct bytes intermediate,
+                uint8_t out[static AUTH_OCTETS_MAX], size_t *out_len) MUST_USE;
 
 /* prf(prf(PSK, "Key Pad for IKEv2"), octets); out has alg->len octets. */
 int auth_psk(const struct prf_alg *alg, struct bytes psk, struct bytes octets,

@@ -4,8 +4,8 @@
 enum { PRF_LEN_MAX = 64 };
 
 int auth_octets(const struct prf_alg *alg, struct bytes message, struct bytes nonce,
-                struct bytes sk_p, struct bytes id_body, uint8_t out[static AUTH_OCTETS_MAX],
-                size_t *out_len)
+                struct bytes sk_p, struct bytes id_body, struct bytes intermediate,
+                uint8_t out[static AUTH_OCTETS_MAX], size_t *out_len)
 {
     uint8_t mac[PRF_LEN_MAX];
     *out_len = 0;
@@ -18,6 +18,7 @@ int auth_octets(const struct prf_alg *alg, struct bytes message, struct bytes no
     writer_bytes(&w, message.at, message.len);
     writer_bytes(&w, nonce.at, nonce.len);
     writer_bytes(&w, mac, alg->len);
+    writer_bytes(&w, intermediate.at, intermediate.len);
     if (w.bad)
         return ERR_LIMIT;
     *out_len = w.len;

@@ -13,7 +13,7 @@ enum transform_type {
     TRANSFORM_PRF = 2,
     TRANSFORM_INTEG = 3,
     TRANSFORM_KE = 4,
-    TRANSFORM_SN = 5, /* sequence numbers: 0 = 32 bit, 1 = 64 bit (ESN) */
+    TRANSFORM_SN = 5,     /* sequence numbers: 0 = 32 bit, 1 = 64 bit (ESN) */
     TRANSFORM_ADDKE1 = 6, /* additional key exchanges, RFC 9370: methods as those of type 4 */
     TRANSFORM_ADDKE7 = 12,
 };

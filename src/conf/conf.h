@@ -39,6 +39,13 @@ enum conf_encap {
     CONF_ENCAP_AUTO
 }; /* always in UDP; or plain ESP where no NAT is between */
 
+/* Key exchange that withstands quantum computers (ML-KEM). */
+enum conf_pq {
+    CONF_PQ_PREFER,  /* before all others */
+    CONF_PQ_REQUIRE, /* nothing else */
+    CONF_PQ_OFF
+};
+
 /* A further child SA of a client: [child NAME], or a pair of networks with `children = separate`.
  */
 struct conf_child {
@@ -64,7 +71,8 @@ struct conf_tunnel {
     struct proposal esp[CONF_PROPOSALS]; /* of child SAs: all for ESP, or all for AH */
     uint8_t ike_count, esp_count;
     bool transport; /* client: children are in transport mode; gateway: granted to who asks */
-    bool pfs;       /* offer a key exchange when a child SA is rekeyed or created alone */
+    enum conf_pq pq;
+    bool pfs; /* offer a key exchange when a child SA is rekeyed or created alone */
     /* Traffic selectors as configured. Client: local = 0 entries means "the address I am given";
      * remote = what to send. Gateway: local = the networks behind it that clients may reach; remote
      * = 0 entries means "the address that was leased". */

@@ -88,7 +88,7 @@ static void filter(struct proposal *p, bool (*drop)(const struct transform *t))
 
 static bool is_ke(const struct transform *t)
 {
-    return t->type == TRANSFORM_KE;
+    return t->type == TRANSFORM_KE || transform_is_addke(t->type);
 }
 
 static bool is_esn(const struct transform *t)

@@ -72,6 +72,11 @@ const struct encr_alg *suite_encr(
 const struct prf_alg *suite_prf(uint16_t id);
 const struct integ_alg *suite_integ(uint16_t id);
 const struct kex_alg *suite_kex(uint16_t id);
+/* A key exchange that withstands quantum computers. */
+static inline bool suite_is_pq(uint16_t kex)
+{
+    return kex >= 35 && kex <= 37; /* ML-KEM */
+}
 /* A transform's name in configuration and messages ("aes256gcm16", "esn"); unknown ones print as
  * "encr-23/128". */
 const char *suite_print(const struct transform *t, char text[static 32]);

@@ -334,13 +334,14 @@ int suite_ready(const struct transform *t)
         bool tried;
         int result;
     } known[ARRAY_LEN(rare)];
+    uint8_t type = transform_is_addke(t->type) ? TRANSFORM_KE : t->type;
     size_t i = 0;
     int rc;
 
     if (!suite_rare(t))
         return 0;
     while (i < ARRAY_LEN(rare) &&
-           (rare[i].type != t->type || rare[i].id != t->id || rare[i].key_bits != t->key_bits))
+           (rare[i].type != type || rare[i].id != t->id || rare[i].key_bits != t->key_bits))
         i++;
     if (i == ARRAY_LEN(rare))
         return ERR_UNSUPPORTED;

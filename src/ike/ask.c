@@ -37,14 +37,15 @@ int ask_octets(struct ike_engine *e, const struct sa *sa, bool own, uint8_t *out
     bool by_initiator = own == sa->initiator;
     struct bytes peer_nonce = {h->n.nonce_peer, h->n.nonce_peer_len};
     struct bytes own_nonce = {h->n.nonce_own, NONCE_LEN};
-    uint8_t body[IDENTITY_MAX + 8];
+    uint8_t body[IDENTITY_MAX + 8], intermediate[AUTH_INTERMEDIATE_MAX];
     struct writer w = writer_of(body, sizeof(body));
     wire_id_body(&w, own ? &h->own : &h->peer);
     if (!own)
         memcpy(body + 1, h->peer_reserved, sizeof(h->peer_reserved));
-    return auth_octets(
-        alg, message_bytes(by_initiator ? h->request : h->response), own ? peer_nonce : own_nonce,
-        (struct bytes){h->sk_p[by_initiator ? 0 : 1], alg->len}, writer_view(&w), out, len);
+    return auth_octets(alg, message_bytes(by_initiator ? h->request : h->response),
+                       own ? peer_nonce : own_nonce,
+                       (struct bytes){h->sk_p[by_initiator ? 0 : 1], alg->len}, writer_view(&w),
+                       intermediate_octets(sa, intermediate), out, len);
 }
 
 static int fill_peer(struct ike_engine *e, const struct sa *sa, struct ike_ask *ask)

@@ -173,7 +173,7 @@ void child_describe(const struct child *c, struct ike_child *out)
     out->integ = c->chosen.integ;
     out->ah = c->ah;
     out->no_tfc = c->no_tfc;
-    out->ke = c->chosen.ke;
+    out->kes = c->chosen.kes;
     out->esn = c->chosen.sn == SN_64;
     out->out_waits = c->out_waits;
     out->initiator = c->initiator;

@@ -82,7 +82,9 @@ static int choose_algorithms(struct ike_engine *e, const struct sa *sa,
                           .groups = e->conf->ike,
                           .group_count = e->conf->ike_count,
                           .ke = ke,
+                          .pq = e->conf->pq,
                           .ke_sent = ke_sent,
+                          .single = true,
                           .esn = e->conf->esn};
     return create_select(e, &s);
 }
@@ -177,6 +179,18 @@ static int accept_ts(struct ike_engine *e, struct sa *sa, struct child *c,
     return child_set_selectors(c, t.local, t.local_count, t.remote, t.remote_count);
 }
 
+/* Into e->offer. */
+static size_t put_offer(struct ike_engine *e, const struct sa *sa, struct bytes spi, uint16_t group)
+{
+    (void)sa;
+    struct select_wish wish = {.protocol = child_protocol(e),
+                               .spi = spi,
+                               .with_ke = group != 0,
+                               .single = true,
+                               .first_group = group};
+    return select_offer(e->conf, &wish, e->offer);
+}
+
 int create_accept_child(struct ike_engine *e, struct sa *sa, struct child *c,
                         const struct child *rekeyed, const struct wire_chain *chain,
                         enum select_ke ke, uint16_t group)
@@ -188,9 +202,8 @@ int create_accept_child(struct ike_engine *e, struct sa *sa, struct child *c,
         explain(e, "the peer's answer for the child SA cannot be read");
         return ERR_SYNTAX;
     }
-    size_t offers =
-        select_offer(e->conf, child_protocol(e), (struct bytes){0}, group != 0, group, e->offer);
-    if (select_check(e->offer, offers, &e->offered[0], ke) < 0) {
+    size_t offers = put_offer(e, sa, (struct bytes){0}, group);
+    if (select_check(e->offer, offers, &e->offered[0], ke, e->conf->pq) < 0) {
         explain(e, "the peer chose algorithms for the child SA that we did not offer");
         return ERR_NO_PROPOSAL;
     }
@@ -212,7 +225,7 @@ static uint16_t wanted_group(const struct ike_engine *e, const struct sa *sa)
     if (!e->conf->pfs)
         return 0;
     uint16_t group = select_first_group(e->conf->esp, e->conf->esp_count);
-    return group ? group : sa->chosen.ke;
+    return group ? group : sa->chosen.kes.ke;
 }
 
 static void put_rekey_notify(struct wire_builder *b, uint16_t notify, uint8_t protocol,
@@ -235,8 +248,7 @@ static struct message *build_request(struct ike_engine *e, struct sa *sa, const 
     if (old)
         put_rekey_notify(&b, NOTIFY_REKEY_SA, protocol_of(old), old->spi_in);
     hosts_put(made, &b);
-    size_t count = select_offer(e->conf, child_protocol(e), writer_view(&w), creation->group != 0,
-                                creation->group, e->offer);
+    size_t count = put_offer(e, sa, writer_view(&w), creation->group);
     wire_put_sa(&b, e->offer, count);
     negotiation_put(&b, &creation->n);
     create_offer_ts(e, sa, made, old, &b);
@@ -305,8 +317,7 @@ static bool retry_group(struct ike_engine *e, struct sa *sa, struct task task,
     uint16_t group = reader_u16(&r);
     if (!e->conf->pfs || was->ke_count >= KE_RETRIES || group == was->group)
         return false;
-    size_t offers =
-        select_offer(e->conf, child_protocol(e), (struct bytes){0}, true, was->group, e->offer);
+    size_t offers = put_offer(e, sa, (struct bytes){0}, was->group);
     if (group != 0 && !select_offers_group(e->offer, offers, group))
         return false;
     return start_with(e, sa, task, group, (uint8_t)(was->ke_count + 1)) == 0;
@@ -397,7 +408,7 @@ static int complete(struct ike_engine *e, struct sa *sa, const struct exchange *
         err =
             create_accept_child(e, sa, made, old, chain, SELECT_KE_OPTIONAL, done->creation->group);
     if (err == 0)
-        err = derive(e, n, made->chosen.ke, &v, &secret);
+        err = derive(e, n, made->chosen.kes.ke, &v, &secret);
     e->conf = now;
     const struct bytes own = {n->nonce_own, NONCE_LEN};
     if (err == 0 && done->task.kind == TASK_REKEY_CHILD) /* deleted at once: never sends */
@@ -521,9 +532,9 @@ static int make_child(struct ike_engine *e, struct sa *sa, const struct wire_cha
     if (notify != 0)
         return notify;
     struct bytes own = {n->nonce_own, NONCE_LEN};
-    int err = negotiation_create(e, n, c->chosen.ke, &v->ke);
+    int err = negotiation_create(e, n, c->chosen.kes.ke, &v->ke);
     if (err == 0)
-        err = derive(e, n, c->chosen.ke, v, &secret);
+        err = derive(e, n, c->chosen.kes.ke, v, &secret);
     if (err == 0) {
         c->wish = old ? old->wish : c->wish;
         c->pair = old ? old->pair : 0;

@@ -257,7 +257,7 @@ static void status_of(const struct ike_engine *e, const struct sa *sa, struct ik
     if (sa->chosen.integ)
         proposal_add(&s->suite, TRANSFORM_INTEG, sa->chosen.integ, 0);
     proposal_add(&s->suite, TRANSFORM_PRF, sa->chosen.prf, 0);
-    proposal_add(&s->suite, TRANSFORM_KE, sa->chosen.ke, 0);
+    kes_add(&sa->chosen.kes, NULL, &s->suite);
     s->suite.protocol = PROTOCOL_IKE;
     if (!t)
         return;

@@ -191,7 +191,7 @@ const char *explain_timeout(struct ike_engine *e, const struct sa *sa)
                        "%s did not answer within 60 s; check the address, that the gateway runs, "
                        "and that UDP 500 and 4500 are open",
                        where);
-    if (sa->state == IKE_STATE_AUTH_SENT)
+    if (sa->state == IKE_STATE_AUTH_SENT || sa->state == IKE_STATE_INTERMEDIATE_SENT)
         return explain(e,
                        "%s answered the first message but not the second; check that UDP 4500 is "
                        "open%s",

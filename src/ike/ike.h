@@ -25,7 +25,8 @@
  * returns 0, a notify to send (> 0) or a local reason (< 0); one place turns that into reply,
  * delete or silence.
  *
- * States of an IKE SA: INIT_SENT -> AUTH_SENT -> ESTABLISHED (initiator); INIT_DONE -> AUTH_ASKED
+ * States of an IKE SA: INIT_SENT -> (INTERMEDIATE_SENT ->) AUTH_SENT -> ESTABLISHED (initiator);
+ * INIT_DONE -> AUTH_ASKED
  * -> ESTABLISHED (responder); ESTABLISHED -> REKEYED (a successor exists, waiting for delete) ->
  * gone; any -> DELETING -> gone. An SA that has ended repeats its last answer for half a minute,
  * for a peer that did not get it.
@@ -238,13 +239,21 @@ time_us ike_deadline(const struct ike_engine *engine); /* TIME_NEVER when nothin
  * ---------------------------------------------------------------------------------------------------------------------
  */
 
+/* The key exchanges of one SA (RFC 9370): method numbers, 0 = none. */
+struct kes {
+    uint16_t ke;
+    uint8_t add[ADDKE_MAX]; /* additional ones, in order */
+};
+/* "x25519-ke1_mlkem768"; empty: none. */
+const char *ike_kes_print(const struct kes *kes, char text[static 512]);
+
 enum { IKE_KEYMAT_MAX = 128 };
 /* A child SA, all the data plane needs. run/ turns it into its esp_sa_config. */
 struct ike_child {
     uint64_t tunnel;
     uint32_t spi_in, spi_out;
     uint16_t encr, encr_bits, integ;
-    uint16_t ke; /* group of its own key exchange, 0 = none: for status */
+    struct kes kes; /* of its own, ke 0 = none: for status */
     bool esn, udp, out_waits, initiator;
     bool ah;        /* RFC 4302 instead of ESP: then encr is 0, and udp never set */
     bool transport; /* between the two hosts alone, RFC 7296 1.3.1 */
@@ -349,6 +358,7 @@ bool ike_next(struct ike_engine *engine, struct ike_action *action);
     X(NONE)                                                                                        \
     X(INIT_SENT)                                                                                   \
     X(INIT_DONE)                                                                                   \
+    X(INTERMEDIATE_SENT)                                                                           \
     X(AUTH_ASKED)                                                                                  \
     X(AUTH_SENT)                                                                                   \
     X(ESTABLISHED)                                                                                 \

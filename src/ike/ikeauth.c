@@ -49,7 +49,8 @@ static void put_wishes(struct ike_engine *e, struct sa *sa, struct child *c, str
     if (sa->initial_contact)
         wire_put_notify(b, NOTIFY_INITIAL_CONTACT, (struct bytes){0});
     hosts_put(c, b);
-    size_t count = select_offer(e->conf, child_protocol(e), writer_view(&w), false, 0, e->offer);
+    struct select_wish wish = {.protocol = child_protocol(e), .spi = writer_view(&w)};
+    size_t count = select_offer(e->conf, &wish, e->offer);
     wire_put_sa(b, e->offer, count);
     create_offer_ts(e, sa, c, NULL, b);
     if (!c->hosts)
@@ -249,7 +250,7 @@ static void judge_and_ask(struct ike_engine *e, struct sa *sa, const struct wire
     struct handshake *h = sa->handshake;
     int err = judge(e, sa, chain);
     if (err < 0) {
-        attempt_refused(e, sa, err, notify_of(err), e->why);
+        attempt_refused(e, sa, EXCHANGE_IKE_AUTH, err, notify_of(err), e->why);
         return;
     }
     /* Not another device with the same name: that one has another address or port. */
@@ -261,7 +262,7 @@ static void judge_and_ask(struct ike_engine *e, struct sa *sa, const struct wire
     err = h->inner ? ask_open(e, sa, want) : ERR_MEMORY;
     sa->tunnel->admitted |= err == 0; /* from here on there may be leases */
     if (err < 0)
-        attempt_refused(e, sa, err, NOTIFY_TEMPORARY_FAILURE, err_sentence(err));
+        attempt_refused(e, sa, EXCHANGE_IKE_AUTH, err, NOTIFY_TEMPORARY_FAILURE, err_sentence(err));
 }
 
 int auth_request(struct ike_engine *e, struct sa *sa, const struct input *in)
@@ -269,6 +270,12 @@ int auth_request(struct ike_engine *e, struct sa *sa, const struct input *in)
     struct handshake *h = sa->handshake;
     path_settle(e, sa, &in->path);
     gate_heard(e, sa);
+    if (intermediate_is_due(sa)) {
+        attempt_refused(e, sa, EXCHANGE_IKE_AUTH, ERR_SYNTAX, NOTIFY_INVALID_SYNTAX,
+                        "the peer left out an additional key exchange that was agreed on");
+        return LATER;
+    }
+    intermediate_end(sa, in->header.message_id);
     sa_set_state(e, sa, IKE_STATE_AUTH_ASKED);
     h->inner = message_create(e, in->inner_octets);
     h->inner_first = in->inner_first;
@@ -283,7 +290,8 @@ void auth_ask_again(struct ike_engine *e, struct sa *sa)
     if (!sa->initiator && wire_walk(h->inner_first, message_bytes(h->inner), &e->inner_chain) == 0)
         judge_and_ask(e, sa, &e->inner_chain);
     else if (!sa->initiator)
-        attempt_refused(e, sa, ERR_SYNTAX, NOTIFY_INVALID_SYNTAX, err_sentence(ERR_SYNTAX));
+        attempt_refused(e, sa, EXCHANGE_IKE_AUTH, ERR_SYNTAX, NOTIFY_INVALID_SYNTAX,
+                        err_sentence(ERR_SYNTAX));
     else if (ask_open(e, sa, h->want) < 0)
         attempt_failed(e, sa, ERR_MEMORY, 0, true, err_sentence(ERR_MEMORY));
 }
@@ -354,7 +362,8 @@ static void answer_request(struct ike_engine *e, struct sa *sa, const struct wir
     wire_put_id(b, PAYLOAD_IDr, &sa->handshake->own);
     proof_put_certs(e, sa, b);
     if (proof_put_auth(e, sa, auth, b) < 0) {
-        attempt_refused(e, sa, ERR_CRYPTO, NOTIFY_AUTHENTICATION_FAILED, err_sentence(ERR_CRYPTO));
+        attempt_refused(e, sa, EXCHANGE_IKE_AUTH, ERR_CRYPTO, NOTIFY_AUTHENTICATION_FAILED,
+                        err_sentence(ERR_CRYPTO));
         return;
     }
     if (e->conf->unique && wire_notify_find(chain, NOTIFY_INITIAL_CONTACT, &n))
@@ -401,11 +410,13 @@ void auth_request_answered(struct ike_engine *e, struct sa *sa, const struct ike
     if (answer->result < 0)
         sa->tunnel->admitted = false; /* nothing was leased */
     if (err < 0) {
-        attempt_refused(e, sa, err, NOTIFY_AUTHENTICATION_FAILED, explain_auth(e, sa, err));
+        attempt_refused(e, sa, EXCHANGE_IKE_AUTH, err, NOTIFY_AUTHENTICATION_FAILED,
+                        explain_auth(e, sa, err));
         return;
     }
     if (wire_walk(h->inner_first, message_bytes(h->inner), &e->inner_chain) < 0) {
-        attempt_refused(e, sa, ERR_SYNTAX, NOTIFY_INVALID_SYNTAX, err_sentence(ERR_SYNTAX));
+        attempt_refused(e, sa, EXCHANGE_IKE_AUTH, ERR_SYNTAX, NOTIFY_INVALID_SYNTAX,
+                        err_sentence(ERR_SYNTAX));
         return;
     }
     if (no_address)

@@ -32,6 +32,20 @@ static void put_fragmentation(const struct ike_engine *e, struct wire_builder *b
         wire_put_notify(b, NOTIFY_IKEV2_FRAGMENTATION_SUPPORTED, (struct bytes){0});
 }
 
+static bool may_be_more(const struct ike_engine *e)
+{
+    for (size_t i = 0; i < e->conf->ike_count; i++)
+        if (kes_may_be_more(&e->conf->ike[i]))
+            return true;
+    return false;
+}
+
+static bool knows_intermediate(const struct wire_chain *chain)
+{
+    struct wire_notify_view n;
+    return wire_notify_find(chain, NOTIFY_INTERMEDIATE_EXCHANGE_SUPPORTED, &n);
+}
+
 /* Both sides have said that they take fragments (RFC 7383 2.3). */
 static void read_fragmentation(const struct ike_engine *e, struct sa *sa,
                                const struct wire_chain *chain)
@@ -43,6 +57,8 @@ static void read_fragmentation(const struct ike_engine *e, struct sa *sa,
 
 /* ---- initiator */
 
+static const struct select_wish ike_wish = {.protocol = PROTOCOL_IKE, .with_ke = true};
+
 static struct message *build_request(struct ike_engine *e, const struct sa *sa)
 {
     const struct handshake *h = sa->handshake;
@@ -51,7 +67,7 @@ static struct message *build_request(struct ike_engine *e, const struct sa *sa)
                                  .exchange = EXCHANGE_IKE_SA_INIT,
                                  .flags = FLAG_INITIATOR};
     struct wire_builder b;
-    size_t count = select_offer(e->conf, PROTOCOL_IKE, (struct bytes){0}, true, 0, e->offer);
+    size_t count = select_offer(e->conf, &ike_wish, e->offer);
     wire_begin(&b, e->out_buffer, AUTH_MESSAGE_MAX, &header);
     if (h->cookie_len > 0)
         wire_put_notify(&b, NOTIFY_COOKIE, (struct bytes){h->cookie, h->cookie_len});
@@ -61,6 +77,8 @@ static struct message *build_request(struct ike_engine *e, const struct sa *sa)
     path_put_detection(e, &b, sa->spi_own, 0, &sa->path);
     put_fragmentation(e, &b);
     put_hashes(&b);
+    if (may_be_more(e))
+        wire_put_notify(&b, NOTIFY_INTERMEDIATE_EXCHANGE_SUPPORTED, (struct bytes){0});
     return message_create(e, wire_finish(&b));
 }
 
@@ -141,13 +159,15 @@ static int learn(struct ike_engine *e, struct sa *sa, const struct input *in,
     if (count != 1 || init_values(in->outer, v) < 0 || !v->has_ke || in->header.spi_r == 0 ||
         in->datagram.len > AUTH_MESSAGE_MAX)
         return ERR_SYNTAX;
-    size_t offers = select_offer(e->conf, PROTOCOL_IKE, (struct bytes){0}, true, 0, e->offer);
-    if (select_check(e->offer, offers, &e->offered[0], SELECT_KE_MUST) < 0)
+    size_t offers = select_offer(e->conf, &ike_wish, e->offer);
+    if (select_check(e->offer, offers, &e->offered[0], SELECT_KE_MUST, e->conf->pq) < 0)
         return ERR_NO_PROPOSAL;
     *chosen = select_chosen(&e->offered[0]);
-    if (chosen->ke != sa->handshake->group || v->ke.group != chosen->ke)
+    if (chosen->kes.ke != sa->handshake->group || v->ke.group != chosen->kes.ke)
         return ERR_KE;
-    return 0;
+    uint8_t additional[ADDKE_MAX];
+    bool agreed = may_be_more(e) && knows_intermediate(in->outer);
+    return agreed || kes_additional(&chosen->kes, additional) == 0 ? 0 : ERR_NO_PROPOSAL;
 }
 
 static int make_keys(struct ike_engine *e, struct sa *sa, const struct chosen *chosen,
@@ -203,6 +223,8 @@ int init_response(struct ike_engine *e, struct sa *sa, const struct input *in)
         return ERR_MEMORY; /* nothing was changed: the same answer may come again */
     if (err == 0)
         err = make_keys(e, sa, &chosen, &v, in->header.spi_r);
+    if (err == 0 && may_be_more(e) && knows_intermediate(in->outer))
+        err = intermediate_agree(sa, &chosen);
     if (err < 0) {
         message_drop(e, &response);
         e->counters.drop_malformed++;
@@ -222,7 +244,7 @@ int init_response(struct ike_engine *e, struct sa *sa, const struct input *in)
     read_fragmentation(e, sa, in->outer);
     path_detect(e, sa, in);
     path_float(e, sa);
-    return auth_begin(e, sa);
+    return intermediate_go_on(e, sa);
 }
 
 /* ---- responder */
@@ -316,6 +338,8 @@ static struct message *build_response(struct ike_engine *e, const struct sa *sa,
         put_fragmentation(e, &b);
     if (h->peer_hashes)
         put_hashes(&b);
+    if (h->intermediate)
+        wire_put_notify(&b, NOTIFY_INTERMEDIATE_EXCHANGE_SUPPORTED, (struct bytes){0});
     return message_create(e, wire_finish(&b));
 }
 
@@ -327,7 +351,9 @@ static int keep_half(struct ike_engine *e, struct sa *sa, const struct input *in
     struct handshake *h = sa->handshake = slab_take(&e->handshake_slab);
     if (!h)
         return ERR_LIMIT;
-    int err = negotiation_create(e, &h->n, chosen.ke, &v->ke);
+    int err = negotiation_create(e, &h->n, chosen.kes.ke, &v->ke);
+    if (err == 0 && knows_intermediate(in->outer))
+        err = intermediate_agree(sa, &chosen);
     if (err < 0)
         return err;
     read_hashes(sa, in->outer);
@@ -423,7 +449,9 @@ static void choose(struct ike_engine *e, const struct input *in, uint64_t key)
                           .offered = e->offered,
                           .offered_count = (size_t)count,
                           .ke = SELECT_KE_MUST,
-                          .ke_sent = v.ke.group};
+                          .pq = e->conf->pq,
+                          .ke_sent = v.ke.group,
+                          .single = !knows_intermediate(in->outer)};
     int notify = select_proposal(&s, &e->picked, &group);
     if (notify == NOTIFY_INVALID_KE_PAYLOAD) {
         const uint8_t data[2] = {(uint8_t)(group >> 8), (uint8_t)group};

@@ -24,12 +24,12 @@ void attempt_failed(struct ike_engine *e, struct sa *sa, int err, uint16_t notif
     task_run(e, sa);
 }
 
-void attempt_refused(struct ike_engine *e, struct sa *sa, int err, uint16_t notify,
-                     const char *text)
+void attempt_refused(struct ike_engine *e, struct sa *sa, uint8_t exchange, int err,
+                     uint16_t notify, const char *text)
 {
     sk_begin(e, &e->reply);
     wire_put_notify(&e->reply, notify, (struct bytes){e->notify_data, e->notify_len});
-    struct message *m = sk_seal(e, sa, EXCHANGE_IKE_AUTH, true, sa->next_in, &e->reply);
+    struct message *m = sk_seal(e, sa, exchange, true, sa->next_in, &e->reply);
     if (m)
         window_answer(e, sa, m, &sa->path);
     if (sa->tunnel) {
@@ -173,11 +173,11 @@ static void request(struct ike_engine *e, struct sa *sa, struct input *in, const
     if (!open_sealed(e, sa, in))
         return;
     int result = read_inside(e, in, rule);
-    if (result != 0 && rule->exchange == EXCHANGE_IKE_AUTH) {
+    if (result != 0 && sa->handshake) {
         sa->request_hash = in->hash;
         path_settle(e, sa, &in->path);
-        attempt_refused(e, sa, ERR_SYNTAX, (uint16_t)result,
-                        "the peer's IKE_AUTH message lacks what it must hold or cannot be read");
+        attempt_refused(e, sa, rule->exchange, ERR_SYNTAX, (uint16_t)result,
+                        "the peer's message lacks what it must hold or cannot be read");
         return;
     }
     if (rule->exchange == EXCHANGE_IKE_AUTH)

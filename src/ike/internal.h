@@ -8,13 +8,13 @@
  *   window   message IDs, replayed answers, own requests and their repetition, tasks that wait
  *   sk       protection of messages
  *   fragment messages in pieces: cutting, collecting, and finding what the path carries
- *   init, ikeauth, create, rekey, info      one exchange each, both roles
+ *   init, intermediate, ikeauth, create, rekey, info      one exchange each, both roles
  *   reauth   a new IKE SA beside the old one, and who takes over what
  *   reload   another configuration, and what it means for what stands or is under way
  *   stay     who was let in before: may it stay, and with which networks?
  *   ask      questions to the keys process and their answers
  *   path, keepalive, mobike, roam     where a peer is, and how we get there
- *   select, narrow, hosts, wish, config, keymat, explain     one noun each
+ *   select, kes, narrow, hosts, wish, config, keymat, explain     one noun each
  *   crash    a peer, or we ourselves, came back without state
  *   gate, source, cookie, puzzle      strangers, and what they may cost (gate.h)
  *
@@ -35,6 +35,7 @@ enum {
     CHILDREN_PER_SA = 16,                 /* that carry traffic */
     CHILDREN_LIMIT = 2 * CHILDREN_PER_SA, /* with their successors while they are rekeyed */
     TASKS_MAX = 12,
+    OFFERS_MAX = 2 * CONF_PROPOSALS,
     COOKIE_RETRIES = 3,
     KE_RETRIES = 2,
     TICK_TIMERS = 64, /* timers handled by one ike_tick(): bounds the queue of actions */
@@ -85,7 +86,8 @@ struct message {
 
 /* What was negotiated: transform numbers, 0 = none. */
 struct chosen {
-    uint16_t encr, encr_bits, integ, prf, ke;
+    uint16_t encr, encr_bits, integ, prf;
+    struct kes kes;
     uint8_t sn;
 };
 
@@ -110,6 +112,7 @@ struct handshake {
     struct message *inner; /* the opened IKE_AUTH message that waits for the keys process */
     uint8_t inner_first;
     struct negotiation n;
+    struct intermediate *intermediate; /* NULL: not agreed on */
     uint8_t sk_p[2][SECRET_MAX];
     uint8_t peer_hashes; /* enum auth_hash bits */
     uint8_t cookie_len, cookie[WIRE_COOKIE_MAX];
@@ -156,6 +159,7 @@ struct creation {
 enum task_kind {
     TASK_NONE,
     TASK_INIT,
+    TASK_INTERMEDIATE,
     TASK_AUTH,
     TASK_CREATE_CHILD,
     TASK_REKEY_CHILD,
@@ -423,7 +427,7 @@ struct ike_engine {
     uint8_t notify_data[8];    /* of the notify a handler returns */
     uint8_t notify_len;
     bool ts_left_out; /* of the child that is negotiated: the peer may ask for more in another */
-    struct proposal offered[PROPOSALS_MAX], offer[CONF_PROPOSALS], picked;
+    struct proposal offered[PROPOSALS_MAX], offer[OFFERS_MAX], picked;
     struct selector ts_i[WIRE_SELECTORS_MAX], ts_r[WIRE_SELECTORS_MAX];
     struct wire_config config;
     char why[SENTENCE];

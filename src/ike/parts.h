@@ -208,6 +208,20 @@ int keymat_child(uint16_t prf, const uint8_t *d, const struct chosen *chosen, st
                  struct bytes nonce_i, struct bytes nonce_r, uint8_t *keymat_i,
                  uint8_t *keymat_r) MUST_USE;
 
+/* ---- kes.c */
+/* kes->ke is given: the additional exchanges that go with it. single: there can be none. */
+bool kes_match(const struct proposal *own, const struct proposal *theirs, bool single,
+               struct kes *kes) MUST_USE;
+bool kes_are_pq(const struct kes *kes);
+/* As transforms: with `theirs` as an answer, which says NONE where that was offered. */
+void kes_add(const struct kes *kes, const struct proposal *theirs, struct proposal *out);
+/* Is what the answer has of the additional exchanges complete, and none of it twice? */
+bool kes_answer(const struct proposal *offer, const struct proposal *answer);
+bool kes_may_be_one(const struct proposal *p); /* no additional exchange need be */
+bool kes_may_be_more(const struct proposal *p);
+/* The methods of the additional exchanges, in the order in which they take place. */
+size_t kes_additional(const struct kes *kes, uint8_t out[static ADDKE_MAX]);
+
 /* ---- select.c */
 enum select_ke {
     SELECT_KE_MUST,    /* IKE SA: one group, ke_sent is the one the peer guessed */
@@ -222,19 +236,30 @@ struct selection {
     const struct proposal *groups; /* whose groups count when own has none (child: the IKE ones) */
     size_t group_count;
     enum select_ke ke;
+    enum conf_pq pq;
     uint16_t ke_sent;
     bool esn;
+    bool single; /* the peer cannot do additional key exchanges now */
 };
-/* The best by our preference over all proposals of the peer. 0 and *out (number and SPI as the peer
- * gave them); NOTIFY_NO_PROPOSAL_CHOSEN; NOTIFY_INVALID_KE_PAYLOAD and *group. */
+/* The best by our preference over all proposals of the peer; one with ML-KEM before all others. 0
+ * and *out (number and SPI as the peer gave them); NOTIFY_NO_PROPOSAL_CHOSEN;
+ * NOTIFY_INVALID_KE_PAYLOAD and *group. */
 int select_proposal(const struct selection *s, struct proposal *out, uint16_t *group);
 /* Is `answer` one of what we offered, complete and with one transform a type? ERR_NO_PROPOSAL. */
 int select_check(const struct proposal *offer, size_t count, const struct proposal *answer,
-                 enum select_ke ke) MUST_USE;
+                 enum select_ke ke, enum conf_pq pq) MUST_USE;
 struct chosen select_chosen(const struct proposal *p);
 /* The proposals we send: numbered, with the SPI; for a child with or without groups. */
-size_t select_offer(const struct conf_tunnel *conf, uint8_t protocol, struct bytes spi,
-                    bool with_ke, uint16_t first_group, struct proposal *out);
+struct select_wish {
+    uint8_t protocol;
+    struct bytes spi;
+    bool with_ke;
+    bool single; /* no additional exchanges */
+    bool more;   /* child without groups of its own: with the IKE SA's additional exchanges, too */
+    uint16_t first_group;
+};
+size_t select_offer(const struct conf_tunnel *conf, const struct select_wish *wish,
+                    struct proposal out[static OFFERS_MAX]);
 bool select_offers_group(const struct proposal *proposals, size_t count, uint16_t group);
 uint16_t select_first_group(const struct proposal *proposals, size_t count);
 
@@ -410,6 +435,20 @@ struct exchange_values {
 };
 int init_values(const struct wire_chain *chain, struct exchange_values *out) MUST_USE;
 
+/* ---- intermediate.c */
+/* Both sides can do it; the additional exchanges of `chosen` are to come. */
+int intermediate_agree(struct sa *sa, const struct chosen *chosen) MUST_USE;
+void intermediate_free(struct handshake *h);
+bool intermediate_is_due(const struct sa *sa);
+int intermediate_go_on(struct ike_engine *e, struct sa *sa); /* as initiator; IKE_AUTH at last */
+int intermediate_request(struct ike_engine *e, struct sa *sa, const struct input *in);
+int intermediate_response(struct ike_engine *e, struct sa *sa, const struct input *in);
+/* The keys of the message with this ID. */
+const struct keys *intermediate_keys(const struct sa *sa, uint32_t id);
+/* IKE_AUTH begins with this message ID; IntAuth of RFC 9242 3.3.2, empty when there was none. */
+void intermediate_end(struct sa *sa, uint32_t auth_id);
+struct bytes intermediate_octets(const struct sa *sa, uint8_t out[static AUTH_INTERMEDIATE_MAX]);
+
 /* ---- ask.c */
 int ask_open(struct ike_engine *e, struct sa *sa, uint32_t want) MUST_USE;
 void ask_close(struct ike_engine *e, struct sa *sa);
@@ -556,8 +595,8 @@ void sa_input(struct ike_engine *e, struct sa *sa, struct input *in);
 void attempt_failed(struct ike_engine *e, struct sa *sa, int err, uint16_t notify, bool tell,
                     const char *text);
 /* A peer's attempt ends with a protected error notify. */
-void attempt_refused(struct ike_engine *e, struct sa *sa, int err, uint16_t notify,
-                     const char *text);
+void attempt_refused(struct ike_engine *e, struct sa *sa, uint8_t exchange, int err,
+                     uint16_t notify, const char *text);
 
 /* ---- refusal.c */
 /* May a refusal be told? Some a second, and fewer of those who have not even shown that they

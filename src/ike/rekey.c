@@ -118,8 +118,11 @@ static int start_with(struct ike_engine *e, struct sa *sa, struct task task, uin
     c->ke_count = ke_count;
     inherit(c->made, sa);
     sk_begin(e, &b);
-    size_t count =
-        select_offer(e->conf, PROTOCOL_IKE, spi_bytes(c->made->spi_own, spi), true, 0, e->offer);
+    struct select_wish wish = {.protocol = PROTOCOL_IKE,
+                               .spi = spi_bytes(c->made->spi_own, spi),
+                               .with_ke = true,
+                               .single = true};
+    size_t count = select_offer(e->conf, &wish, e->offer);
     wire_put_sa(&b, e->offer, count);
     negotiation_put(&b, &c->n);
     struct message *m = sk_seal(e, sa, EXCHANGE_CREATE_CHILD_SA, false, sa->next_out, &b);
@@ -134,7 +137,7 @@ static int start_with(struct ike_engine *e, struct sa *sa, struct task task, uin
 
 int rekey_ike_start(struct ike_engine *e, struct sa *sa, struct task task)
 {
-    uint16_t group = sa->chosen.ke;
+    uint16_t group = sa->chosen.kes.ke;
     if (!select_offers_group(e->conf->ike, e->conf->ike_count, group))
         group = select_first_group(e->conf->ike, e->conf->ike_count);
     int err = start_with(e, sa, task, group, 0);
@@ -185,15 +188,15 @@ static int learn(struct ike_engine *e, struct sa *sa, const struct wire_chain *c
 {
     const struct wire_payload_view *p = wire_find(chain, PAYLOAD_SA);
     int count = p ? wire_sa_read(p->body, e->offered, PROPOSALS_MAX) : ERR_SYNTAX;
-    size_t offers =
-        select_offer(former_conf(e, c), PROTOCOL_IKE, (struct bytes){0}, true, 0, e->offer);
+    struct select_wish wish = {.protocol = PROTOCOL_IKE, .with_ke = true, .single = true};
+    size_t offers = select_offer(former_conf(e, c), &wish, e->offer);
     if (count != 1 || init_values(chain, v) < 0 || !v->has_ke ||
         read_spi(&e->offered[0], &c->made->spi_peer) < 0)
         return ERR_SYNTAX;
-    if (select_check(e->offer, offers, &e->offered[0], SELECT_KE_MUST) < 0)
+    if (select_check(e->offer, offers, &e->offered[0], SELECT_KE_MUST, e->conf->pq) < 0)
         return ERR_NO_PROPOSAL;
     c->made->chosen = select_chosen(&e->offered[0]);
-    if (c->made->chosen.ke != c->group || v->ke.group != c->group)
+    if (c->made->chosen.kes.ke != c->group || v->ke.group != c->group)
         return ERR_KE;
     return make_keys(e, sa, c->made, &c->n, v);
 }
@@ -305,7 +308,9 @@ static int choose(struct ike_engine *e, const struct wire_chain *chain,
                           .offered = e->offered,
                           .offered_count = (size_t)count,
                           .ke = SELECT_KE_MUST,
-                          .ke_sent = v->ke.group};
+                          .pq = e->conf->pq,
+                          .ke_sent = v->ke.group,
+                          .single = true};
     return create_select(e, &s);
 }
 
@@ -316,7 +321,7 @@ static int make(struct ike_engine *e, struct sa *sa, struct sa *made,
     inherit(made, sa);
     int err = read_spi(&e->picked, &made->spi_peer);
     if (err == 0)
-        err = negotiation_create(e, n, made->chosen.ke, &v->ke);
+        err = negotiation_create(e, n, made->chosen.kes.ke, &v->ke);
     return err < 0 ? err : make_keys(e, sa, made, n, v);
 }
 

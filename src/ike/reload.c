@@ -67,7 +67,8 @@ static bool same_traffic(const struct conf_tunnel *a, const struct conf_tunnel *
 static bool same_suites(const struct conf_tunnel *a, const struct conf_tunnel *b)
 {
     return same_proposals(a->ike, a->ike_count, b->ike, b->ike_count) &&
-           same_proposals(a->esp, a->esp_count, b->esp, b->esp_count) && a->esn == b->esn;
+           same_proposals(a->esp, a->esp_count, b->esp, b->esp_count) && a->esn == b->esn &&
+           a->pq == b->pq;
 }
 
 static bool same_certs(const struct ike_setup *a, const struct ike_setup *b)
@@ -181,35 +182,37 @@ static struct proposal as_proposal(const struct chosen *c, uint8_t protocol)
         (void)proposal_add(&p, TRANSFORM_INTEG, c->integ, 0);
     if (c->prf)
         (void)proposal_add(&p, TRANSFORM_PRF, c->prf, 0);
-    if (c->ke)
-        (void)proposal_add(&p, TRANSFORM_KE, c->ke, 0);
     if (c->sn)
         (void)proposal_add(&p, TRANSFORM_SN, c->sn, 0);
+    if (c->kes.ke)
+        kes_add(&c->kes, NULL, &p);
     return p;
 }
 
 /* What we would offer now, groups included. */
 struct offers {
-    struct proposal ike[CONF_PROPOSALS], child[CONF_PROPOSALS];
+    struct proposal ike[OFFERS_MAX], child[OFFERS_MAX];
     size_t ike_count, child_count;
 };
 
 static void make_offers(const struct ike_engine *e, struct offers *o)
 {
-    o->ike_count = select_offer(e->conf, PROTOCOL_IKE, (struct bytes){0}, true, 0, o->ike);
-    o->child_count = select_offer(e->conf, child_protocol(e), (struct bytes){0}, true, 0, o->child);
+    struct select_wish ike = {.protocol = PROTOCOL_IKE, .with_ke = true};
+    struct select_wish child = {.protocol = child_protocol(e), .with_ke = true, .more = true};
+    o->ike_count = select_offer(e->conf, &ike, o->ike);
+    o->child_count = select_offer(e->conf, &child, o->child);
 }
 
-static bool allows_ike(const struct offers *o, const struct sa *sa)
+static bool allows_ike(const struct ike_engine *e, const struct offers *o, const struct sa *sa)
 {
     struct proposal p = as_proposal(&sa->chosen, PROTOCOL_IKE);
-    return select_check(o->ike, o->ike_count, &p, SELECT_KE_MUST) == 0;
+    return select_check(o->ike, o->ike_count, &p, SELECT_KE_MUST, e->conf->pq) == 0;
 }
 
-static bool allows_child(const struct offers *o, const struct child *c)
+static bool allows_child(const struct ike_engine *e, const struct offers *o, const struct child *c)
 {
     struct proposal p = as_proposal(&c->chosen, protocol_of(c));
-    return select_check(o->child, o->child_count, &p, SELECT_KE_OPTIONAL) == 0;
+    return select_check(o->child, o->child_count, &p, SELECT_KE_OPTIONAL, e->conf->pq) == 0;
 }
 
 bool reload_allows(const struct ike_engine *e, const struct sa *sa)
@@ -218,12 +221,12 @@ bool reload_allows(const struct ike_engine *e, const struct sa *sa)
     if (e->reloaded_at == 0 || sa->created > e->reloaded_at)
         return true;
     make_offers(e, &o);
-    return allows_ike(&o, sa);
+    return allows_ike(e, &o, sa);
 }
 
 static void judge_ike(struct ike_engine *e, const struct offers *o, struct sa *sa)
 {
-    if (sa->rekey_at <= e->now || allows_ike(o, sa))
+    if (sa->rekey_at <= e->now || allows_ike(e, o, sa))
         return;
     time_us at = soon(e, e->conf->ike_lifetime);
     sa->rekey_at = at < sa->rekey_at ? at : sa->rekey_at;
@@ -232,7 +235,7 @@ static void judge_ike(struct ike_engine *e, const struct offers *o, struct sa *s
 
 static void judge_child(struct ike_engine *e, const struct offers *o, struct child *c)
 {
-    if (c->state != CHILD_UP || c->mute || allows_child(o, c))
+    if (c->state != CHILD_UP || c->mute || allows_child(e, o, c))
         return;
     time_us at = soon(e, e->conf->child_lifetime);
     if (c->timer.place == 0 || at < c->timer.deadline)

@@ -3,8 +3,7 @@
 /* Which message is legal when (RFC 7296 sections 1 and 2): the engine looks here before it spends a
  * cycle on a message, and again before a handler sees it. A combination without a row cannot reach
  * code. Payloads in no column are ignored, as the RFC's robustness rules ask (2.5); notifies and
- * vendor IDs may come any number of times. IKE_INTERMEDIATE, IKE_SESSION_RESUME and IKE_FOLLOWUP_KE
- * will be rows here. */
+ * vendor IDs may come any number of times. IKE_SESSION_RESUME will be rows here. */
 
 #define S(state) (1u << IKE_STATE_##state)
 #define P(name)  PAYLOAD_BIT(PAYLOAD_##name)
@@ -15,6 +14,12 @@ static const struct rule rules[] = {
      .need = P(SA) | P(KE) | P(NONCE)},
     {EXCHANGE_IKE_SA_INIT, .response = true, .role = RULE_INITIATOR, .states = S(INIT_SENT),
      .notify_may_stand_alone = true, .need = P(SA) | P(KE) | P(NONCE), .run = init_response},
+
+    {EXCHANGE_IKE_INTERMEDIATE, .response = false, .role = RULE_RESPONDER, .states = S(INIT_DONE),
+     .protected = true, .once = P(KE), .run = intermediate_request},
+    {EXCHANGE_IKE_INTERMEDIATE, .response = true, .role = RULE_INITIATOR,
+     .states = S(INTERMEDIATE_SENT), .protected = true, .notify_may_stand_alone = true,
+     .once = P(KE), .run = intermediate_response},
 
     {EXCHANGE_IKE_AUTH, .response = false, .role = RULE_RESPONDER, .states = S(INIT_DONE),
      .protected = true, .need = P(IDi) | P(SA) | P(TSi) | P(TSr), .once = P(IDr) | P(AUTH) | P(CP),

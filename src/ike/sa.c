@@ -7,8 +7,9 @@
 /* From each state, where to. Leaving the map altogether is legal from every state. */
 static const uint16_t legal_moves[IKE_STATE_COUNT] = {
     [IKE_STATE_NONE] = BIT(INIT_SENT) | BIT(INIT_DONE) | BIT(ESTABLISHED),
-    [IKE_STATE_INIT_SENT] = BIT(AUTH_SENT) | BIT(DELETING),
+    [IKE_STATE_INIT_SENT] = BIT(INTERMEDIATE_SENT) | BIT(AUTH_SENT) | BIT(DELETING),
     [IKE_STATE_INIT_DONE] = BIT(AUTH_ASKED) | BIT(DELETING),
+    [IKE_STATE_INTERMEDIATE_SENT] = BIT(AUTH_SENT) | BIT(DELETING),
     [IKE_STATE_AUTH_ASKED] = BIT(ESTABLISHED) | BIT(DELETING),
     [IKE_STATE_AUTH_SENT] = BIT(ESTABLISHED) | BIT(DELETING),
     [IKE_STATE_ESTABLISHED] = BIT(REKEYED) | BIT(DELETING),
@@ -133,6 +134,7 @@ void handshake_free(struct ike_engine *e, struct sa *sa)
         return;
     sa->handshake = NULL;
     negotiation_free(&h->n);
+    intermediate_free(h);
     puzzle_free(h);
     message_drop(e, &h->request);
     message_drop(e, &h->response);

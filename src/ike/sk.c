@@ -11,10 +11,11 @@
 enum { SK_AT = WIRE_HEADER_LEN };
 
 /* Direction 0 is what the SA's initiator sends. */
-static int key_up(struct ike_engine *e, const struct sa *sa, unsigned direction)
+static int key_up(struct ike_engine *e, const struct sa *sa, unsigned direction, uint32_t id)
 {
     const struct encr_alg *encr = suite_encr(sa->chosen.encr, sa->chosen.encr_bits);
     const struct integ_alg *integ = sa->chosen.integ ? suite_integ(sa->chosen.integ) : NULL;
+    const struct keys *keys = intermediate_keys(sa, id);
     if (!encr)
         return ERR_UNSUPPORTED;
     size_t size = (aead_size(encr, integ) + 63) / 64 * 64;
@@ -25,8 +26,8 @@ static int key_up(struct ike_engine *e, const struct sa *sa, unsigned direction)
         if (!e->aead)
             return ERR_MEMORY;
     }
-    return aead_init(e->aead, e->aead_engine, encr, sa->keys.e[direction], integ,
-                     integ ? sa->keys.a[direction] : NULL);
+    return aead_init(e->aead, e->aead_engine, encr, keys->e[direction], integ,
+                     integ ? keys->a[direction] : NULL);
 }
 
 /* Cuts the opened text: payloads, padding, pad length. */
@@ -60,7 +61,7 @@ static int open_with(struct ike_engine *e, const struct sa *sa, unsigned directi
     struct bytes sealed;
     int err = find_sealed(in, &payload, &sealed);
     if (err == 0)
-        err = key_up(e, sa, direction);
+        err = key_up(e, sa, direction, in->header.message_id);
     if (err < 0)
         return err;
     size_t iv_len = aead_iv_len(e->aead), icv_len = aead_icv_len(e->aead);
@@ -171,7 +172,7 @@ struct message *sk_seal(struct ike_engine *e, struct sa *sa, uint8_t exchange, b
         .flags = (uint8_t)((sa->initiator ? FLAG_INITIATOR : 0) | (response ? FLAG_RESPONSE : 0)),
         .message_id = id,
     };
-    if (b->w.bad || key_up(e, sa, sa->initiator ? 0 : 1) < 0)
+    if (b->w.bad || key_up(e, sa, sa->initiator ? 0 : 1, id) < 0)
         return NULL;
     struct message *m = seal(e, sa, &header, wire_first(b), (struct bytes){b->w.start, b->w.len});
     aead_wipe(e->aead);

@@ -78,6 +78,8 @@ static uint8_t exchange_of(uint8_t task)
     switch (task) {
     case TASK_INIT:
         return EXCHANGE_IKE_SA_INIT;
+    case TASK_INTERMEDIATE:
+        return EXCHANGE_IKE_INTERMEDIATE;
     case TASK_AUTH:
         return EXCHANGE_IKE_AUTH;
     case TASK_CREATE_CHILD:

@@ -91,10 +91,10 @@ struct ipc_status_ike {
 struct ipc_status_child {
     uint64_t tunnel;
     uint32_t spi_in, spi_out;
-    uint16_t ke; /* group of its own key exchange, 0 = none */
     bool esn, udp, ah, transport, initiator;
     char name[32]; /* of a client's further child */
     char suite[IPC_SUITE_TEXT];
+    char kes[IPC_SUITE_TEXT]; /* its own key exchanges, empty = none */
     uint8_t local_count, remote_count;
     struct selector local_ts[CONF_SELECTORS], remote_ts[CONF_SELECTORS];
 };

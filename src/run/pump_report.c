@@ -35,7 +35,9 @@ static void report_child(const struct report *report, const struct ike_child *ch
     out->ah = child->ah;
     out->transport = child->transport;
     out->initiator = child->initiator;
-    out->ke = child->ke;
+    char kes[512];
+    snprintf(out->kes, sizeof(out->kes), "%.*s", IPC_SUITE_TEXT - 1,
+             ike_kes_print(&child->kes, kes));
     if (child->wish > 0 && child->wish <= report->pump->conf->tunnel.child_count)
         snprintf(out->name, sizeof(out->name), "%s",
                  report->pump->conf->tunnel.children[child->wish - 1].name);

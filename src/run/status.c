@@ -197,7 +197,6 @@ static void add_volume(json_t *out, const struct esp_sa_status *esp)
 static json_t *child_json(const struct status_book *book, const struct ipc_status_child *child)
 {
     json_t *out = json_object();
-    const struct kex_alg *ke = suite_kex(child->ke);
     struct esp_sa_status key = {.spi_in = child->spi_in};
     set_text(out, "name", child->name);
     set_spi(out, "spi_in", 8, child->spi_in);
@@ -205,7 +204,7 @@ static json_t *child_json(const struct status_book *book, const struct ipc_statu
     set_text(out, "protocol", child->ah ? "ah" : "esp");
     set_text(out, "mode", child->transport ? "transport" : "tunnel");
     set_text(out, "suite", child->suite);
-    set_text(out, "ke", ke ? ke->name : NULL);
+    set_text(out, "ke", child->kes);
     json_object_set_new(out, "local_ts", selectors_json(child->local_ts, child->local_count));
     json_object_set_new(out, "remote_ts", selectors_json(child->remote_ts, child->remote_count));
     const struct esp_sa_status *esp =

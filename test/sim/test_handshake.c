@@ -55,7 +55,7 @@ static void test_invalid_ke(void **state)
     sim_run(p.sim, 5 * TIME_SECOND);
     sim_check_pair(p.sim, p.client, p.gateway);
     assert_int_not_equal(pair_child(p.client)->spi_in, before);
-    assert_int_equal(pair_child(p.client)->ke, 19);
+    assert_int_equal(pair_child(p.client)->kes.ke, 19);
     assert_int_equal(pair_sent(&p, EXCHANGE_CREATE_CHILD_SA, false), 2);
     pair_end(&p);
 }

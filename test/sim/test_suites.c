@@ -31,12 +31,12 @@ static void through_life(struct pair *p)
 {
     uint32_t first = pair_child(p->client)->spi_in;
     assert_int_equal(pair_child(p->client)->esn, p->client->conf.esn);
-    assert_int_equal(pair_child(p->client)->ke, 0);
+    assert_int_equal(pair_child(p->client)->kes.ke, 0);
     assert_int_equal(sim_command(p->gateway, IKE_REKEY_CHILD, 0), 0);
     sim_run(p->sim, 2 * TIME_SECOND);
     sim_check_pair(p->sim, p->client, p->gateway);
     assert_int_not_equal(pair_child(p->client)->spi_in, first);
-    assert_int_not_equal(pair_child(p->client)->ke, 0);
+    assert_int_not_equal(pair_child(p->client)->kes.ke, 0);
     assert_int_equal(sim_command(p->client, IKE_REKEY_IKE, 0), 0);
     sim_run(p->sim, 2 * TIME_SECOND);
     sim_check_pair(p->sim, p->client, p->gateway);

@@ -49,7 +49,7 @@ static void known_answers(void **state)
         assert_int_equal(auth_octets(alg, (struct bytes){message, 200}, (struct bytes){nonce, 32},
                                      (struct bytes){sk_p, alg->len},
                                      (struct bytes){(const uint8_t *)id_body, sizeof(id_body) - 1},
-                                     out, &len),
+                                     (struct bytes){0}, out, &len),
                          0);
         struct bytes octets = {out, len};
         hash_sha256(&octets, 1, hash);
@@ -69,15 +69,18 @@ static void limits(void **state)
     const struct prf_alg *alg = suite_prf(7);
     struct bytes key = {nonce, 64}, id = {nonce, 8};
     assert_int_equal(auth_octets(alg, (struct bytes){message, AUTH_MESSAGE_MAX},
-                                 (struct bytes){nonce, WIRE_NONCE_MAX}, key, id, out, &len),
+                                 (struct bytes){nonce, WIRE_NONCE_MAX}, key, id,
+                                 (struct bytes){nonce, AUTH_INTERMEDIATE_MAX}, out, &len),
                      0);
     assert_int_equal(len, AUTH_OCTETS_MAX);
+    assert_memory_equal(out + len - AUTH_INTERMEDIATE_MAX, nonce, AUTH_INTERMEDIATE_MAX);
     assert_int_equal(auth_octets(alg, (struct bytes){message, AUTH_MESSAGE_MAX + 1},
-                                 (struct bytes){nonce, 32}, key, id, out, &len),
+                                 (struct bytes){nonce, 32}, key, id, (struct bytes){0}, out, &len),
                      ERR_LIMIT);
     assert_int_equal(len, 0);
     assert_int_equal(auth_octets(alg, (struct bytes){message, 100},
-                                 (struct bytes){nonce, WIRE_NONCE_MAX + 1}, key, id, out, &len),
+                                 (struct bytes){nonce, WIRE_NONCE_MAX + 1}, key, id,
+                                 (struct bytes){0}, out, &len),
                      ERR_LIMIT);
 }
 

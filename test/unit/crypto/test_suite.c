@@ -39,6 +39,10 @@ static void accepted(void **state)
          "aes128-prfaesxcbc-prfaescmac-aesxcbc-aescmac-modp1536"},
         {"aes128ccm8-aes256ccm16-prfsha256-brainpoolp256r1", PROTOCOL_IKE,
          "aes128ccm8-aes256ccm16-prfsha256-ecp256bp"},
+        {"aes256gcm16-prfsha384-KE2_ecp256-x25519-ke7_X448-ke2_none-ke2_curve25519", PROTOCOL_IKE,
+         "aes256gcm16-prfsha384-x25519-ke2_ecp256-ke2_none-ke2_x25519-ke7_x448"},
+        {"aes256gcm16-x25519-ke1_ecp384", PROTOCOL_ESP, "aes256gcm16-x25519-esn-noesn-ke1_ecp384"},
+        {"sha256-x25519-ke1_x448", PROTOCOL_AH, "sha256-x25519-esn-noesn-ke1_x448"},
         {"camellia256ctr-sha512-modp8192", PROTOCOL_ESP,
          "camellia256ctr-sha512-modp8192-esn-noesn"},
     };
@@ -94,6 +98,13 @@ static void refused(void **state)
         {"sha256-x25519", PROTOCOL_IKE, "sha256-x25519"},
         {"aes256", PROTOCOL_ESP, "aes256"},
         {"esn", PROTOCOL_ESP, "esn"},
+        {"aes256gcm16-prfsha384-x25519-ke0_x448", PROTOCOL_IKE, "ke0_x448"},
+        {"aes256gcm16-prfsha384-x25519-ke8_x448", PROTOCOL_IKE, "ke8_x448"},
+        {"aes256gcm16-prfsha384-x25519-ke1_", PROTOCOL_IKE, "ke1_"},
+        {"aes256gcm16-prfsha384-x25519-ke1_esn", PROTOCOL_IKE, "ke1_esn"},
+        {"aes256gcm16-prfsha384-x25519-ke1x448", PROTOCOL_IKE, "ke1x448"},
+        {"aes256gcm16-prfsha384-ke1_x448", PROTOCOL_IKE, "aes256gcm16-prfsha384-ke1_x448"},
+        {"aes256gcm16-ke1_x448", PROTOCOL_ESP, "aes256gcm16-ke1_x448"},
     };
     struct proposal p, before;
     char bad[64];
@@ -154,7 +165,10 @@ static void unknown_numbers(void **state)
         {{TRANSFORM_KE, 36, 0}, "ke-36"},
         {{TRANSFORM_KE, 2, 0}, "modp1024"},
         {{TRANSFORM_SN, 2, 0}, "sn-2"},
-        {{6, 36, 0}, "type6-36"},
+        {{TRANSFORM_ADDKE1, 99, 0}, "ke1_99"},
+        {{TRANSFORM_ADDKE7, 31, 0}, "ke7_x25519"},
+        {{TRANSFORM_ADDKE1 + 1, 0, 0}, "ke2_none"},
+        {{13, 36, 0}, "type13-36"},
         {{0, 0, 0}, "type0-0"},
         {{255, 65535, 65535}, "type255-65535/65535"},
         {{TRANSFORM_SN, 1, 0}, "esn"},

@@ -312,7 +312,7 @@ static inline void pair_check_children(const struct pair *p, size_t count)
         assert_int_equal(x->keymat_len, 36);
         assert_memory_equal(x->keymat_in, y->keymat_out, x->keymat_len);
         assert_memory_equal(x->keymat_out, y->keymat_in, x->keymat_len);
-        assert_int_equal(x->ke, y->ke);
+        assert_memory_equal(&x->kes, &y->kes, sizeof(x->kes));
         assert_true(selector_equal(&x->local_ts[0], &y->remote_ts[0]));
         assert_true(selector_equal(&x->remote_ts[0], &y->local_ts[0]));
     }

@@ -100,7 +100,7 @@ static void rekeys(int side, uint32_t kind, uint32_t event)
     bool same = p->side[0].children[0].spi_in == before;
     assert_true(same == (kind == IKE_REKEY_IKE));
     if (kind == IKE_REKEY_CHILD)
-        assert_int_equal(p->side[0].children[0].ke, 31);
+        assert_int_equal(p->side[0].children[0].kes.ke, 31);
     /* The old IKE SAs are gone, at the latest when nobody can repeat a request to them any more. */
     pair_sleep(p, 40 * TIME_SECOND);
     assert_int_equal(p->side[0].engine->sas.used, 1);
@@ -339,7 +339,7 @@ static struct pair *up_with(const char *client_esp, const char *gateway_esp)
     pair_start(p);
     pair_settle(p);
     pair_check_children(p, 1);
-    assert_int_equal(p->side[0].children[0].ke, 0);
+    assert_int_equal(p->side[0].children[0].kes.ke, 0);
     return p;
 }
 
@@ -350,7 +350,7 @@ static void rekey_gives_group(struct pair *p, int side, uint16_t group)
     pair_settle(p);
     pair_check_children(p, 1);
     assert_true(p->side[0].children[0].spi_in != before);
-    assert_int_equal(p->side[0].children[0].ke, group);
+    assert_int_equal(p->side[0].children[0].kes.ke, group);
 }
 
 static void groups_at_rekey(void **state)

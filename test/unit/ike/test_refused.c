@@ -211,7 +211,7 @@ static void reserved_octets_of_an_identity(void **state)
     assert_int_equal(auth_octets(prf, message_bytes(h->request),
                                  (struct bytes){h->n.nonce_peer, h->n.nonce_peer_len},
                                  (struct bytes){h->sk_p[0], prf->len}, (struct bytes){body, id.len},
-                                 octets, &len),
+                                 (struct bytes){0}, octets, &len),
                      0);
     struct bytes psk = {(const uint8_t *)p->side[0].psk, strlen(p->side[0].psk)};
     assert_int_equal(auth_psk(prf, psk, (struct bytes){octets, len}, proof + 4), 0);

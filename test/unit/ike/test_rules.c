@@ -36,6 +36,9 @@ static bool expected(uint8_t exchange, bool response, bool initiator, uint8_t s)
     switch (exchange) {
     case EXCHANGE_IKE_SA_INIT:
         return response ? initiator && s == IKE_STATE_INIT_SENT : !initiator && s == 0;
+    case EXCHANGE_IKE_INTERMEDIATE:
+        return response ? initiator && s == IKE_STATE_INTERMEDIATE_SENT
+                        : !initiator && s == IKE_STATE_INIT_DONE;
     case EXCHANGE_IKE_AUTH:
         return response ? initiator && s == IKE_STATE_AUTH_SENT
                         : !initiator && s == IKE_STATE_INIT_DONE;

@@ -71,6 +71,44 @@ static const struct ike_case ike_cases[] = {
      NOTIFY_INVALID_KE_PAYLOAD,
      19,
      NULL},
+    /* Additional exchanges: all that the peer wants, or none; never the same method twice. */
+    {{"aes256gcm16-prfsha256-x25519-ke1_ecp256", "aes256gcm16-prfsha256-x25519"},
+     {"aes256gcm16-prfsha256-x25519", "aes256gcm16-prfsha256-x25519-ke1_ecp256"},
+     31,
+     0,
+     31,
+     "aes256gcm16-prfsha256-x25519-ke1_ecp256"},
+    {{"aes256gcm16-prfsha256-x25519"},
+     {"aes256gcm16-prfsha256-x25519-ke1_ecp256"},
+     31,
+     NOTIFY_NO_PROPOSAL_CHOSEN,
+     0,
+     NULL},
+    {{"aes256gcm16-prfsha256-x25519-ke1_ecp256"},
+     {"aes256gcm16-prfsha256-x25519-ke1_ecp256-ke2_x448"},
+     31,
+     NOTIFY_NO_PROPOSAL_CHOSEN,
+     0,
+     NULL},
+    {{"aes256gcm16-prfsha256-x25519-ke3_ecp256"},
+     {"aes256gcm16-prfsha256-x25519-ke3_ecp256-ke2_x448-ke2_none"},
+     31,
+     0,
+     31,
+     "aes256gcm16-prfsha256-x25519-ke2_none-ke3_ecp256"},
+    {{"aes256gcm16-prfsha256-x25519-ke1_x25519-ke1_ecp384-ke1_x448-ke2_ecp384-ke3_x448-ke4_none"},
+     {"aes256gcm16-prfsha256-x25519-ke1_x25519-ke1_ecp384-ke1_x448-ke1_ecp256-ke2_ecp384-ke3_x448-"
+      "ke3_none"},
+     31,
+     NOTIFY_NO_PROPOSAL_CHOSEN,
+     0,
+     NULL},
+    {{"aes256gcm16-prfsha256-x25519-ke1_ecp384-ke1_x448-ke2_ecp384-ke3_ecp256-ke3_x448"},
+     {"aes256gcm16-prfsha256-x25519-ke1_ecp384-ke1_x448-ke2_ecp384-ke3_ecp256-ke3_x448"},
+     31,
+     0,
+     31,
+     "aes256gcm16-prfsha256-x25519-ke1_x448-ke2_ecp384-ke3_ecp256"},
     {{"aes256gcm16-prfsha256-x25519"},
      {"aes256gcm16-prfsha256-modp2048"},
      14,
@@ -120,7 +158,8 @@ static void ike_table(void **state)
         assert_int_equal(out.count, expected.count);
         for (size_t j = 0; j < expected.count; j++)
             assert_true(proposal_has(&out, &expected.transforms[j]));
-        assert_int_equal(select_check(s.offered, s.offered_count, &out, SELECT_KE_MUST), 0);
+        assert_int_equal(
+            select_check(s.offered, s.offered_count, &out, SELECT_KE_MUST, CONF_PQ_PREFER), 0);
     }
 }
 
@@ -182,7 +221,7 @@ static void child_table(void **state)
             continue;
         struct chosen chosen = select_chosen(&out);
         assert_int_equal(chosen.sn, c->sn);
-        assert_int_equal(chosen.ke, c->group);
+        assert_int_equal(chosen.kes.ke, c->group);
         assert_int_equal(out.number, 7);
         assert_int_equal(out.spi_len, 4);
         assert_memory_equal(out.spi, "\1\2\3\4", 4);
@@ -216,8 +255,12 @@ static void none_counts_as_absent(void **state)
 static void answers_are_checked(void **state)
 {
     (void)state;
-    struct proposal offer[2] = {parse(PROTOCOL_IKE, "aes256gcm16-prfsha256-x25519-ecp256", 1),
-                                parse(PROTOCOL_IKE, "aes256-sha256-prfsha256-x25519", 2)};
+    struct proposal offer[3] = {parse(PROTOCOL_IKE, "aes256gcm16-prfsha256-x25519-ecp256", 1),
+                                parse(PROTOCOL_IKE, "aes256-sha256-prfsha256-x25519", 2),
+                                parse(PROTOCOL_IKE,
+                                      "chacha20poly1305-prfsha256-x25519-ke1_x448-ke1_ecp256-"
+                                      "ke1_x25519-ke2_ecp256-ke2_none",
+                                      3)};
     static const struct {
         const char *text;
         int result;
@@ -229,13 +272,26 @@ static void answers_are_checked(void **state)
         {"aes256gcm16-prfsha256-modp2048", ERR_NO_PROPOSAL},
         {"aes256gcm16-prfsha256-x25519-ecp256", ERR_NO_PROPOSAL}, /* two of one type */
         {"aes256-sha256-prfsha256-ecp256", ERR_NO_PROPOSAL},      /* from two proposals */
+        {"aes256gcm16-prfsha256-x25519-ke1_x448", ERR_NO_PROPOSAL},
+        {"chacha20poly1305-prfsha256-x25519-ke1_x448", 0},
+        {"chacha20poly1305-prfsha256-x25519-ke1_x448-ke2_none", 0},
+        {"chacha20poly1305-prfsha256-x25519-ke1_x448-ke2_ecp256", 0},
+        {"chacha20poly1305-prfsha256-x25519", ERR_NO_PROPOSAL}, /* ke1 was not to be left out */
+        {"chacha20poly1305-prfsha256-x25519-ke2_ecp256", ERR_NO_PROPOSAL},
+        {"chacha20poly1305-prfsha256-x25519-ke1_none", ERR_NO_PROPOSAL},
+        {"chacha20poly1305-prfsha256-x25519-ke1_ecp256-ke2_ecp256", ERR_NO_PROPOSAL}, /* twice */
+        {"chacha20poly1305-prfsha256-x25519-ke1_x25519", ERR_NO_PROPOSAL},            /* twice */
+        {"chacha20poly1305-prfsha256-x25519-ke1_x448-ke1_ecp256", ERR_NO_PROPOSAL},
+        {"chacha20poly1305-prfsha256-x25519-ke1_x448-ke3_ecp256", ERR_NO_PROPOSAL},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct proposal answer = parse(PROTOCOL_IKE, cases[i].text, 1);
-        assert_int_equal(select_check(offer, 2, &answer, SELECT_KE_MUST), cases[i].result);
+        assert_int_equal(select_check(offer, 3, &answer, SELECT_KE_MUST, CONF_PQ_PREFER),
+                         cases[i].result);
     }
     struct proposal empty = {.protocol = PROTOCOL_IKE};
-    assert_int_equal(select_check(offer, 2, &empty, SELECT_KE_MUST), ERR_NO_PROPOSAL);
+    assert_int_equal(select_check(offer, 2, &empty, SELECT_KE_MUST, CONF_PQ_PREFER),
+                     ERR_NO_PROPOSAL);
 }
 
 static struct selector net(const char *text)

@@ -26,9 +26,12 @@ static const struct body_case cases[] = {
     SA(8, 1, "an unknown long attribute takes the transform out",
        "00000030 01 03 04 03 11223344" GCM256 "03000010 01000014 0010 0004 01020304" ESN),
     SA(9, 0, "an unknown transform type drops the proposal",
-       "00000028 01 03 04 03 11223344" GCM256 "03000008 06000024" ESN),
+       "00000028 01 03 04 03 11223344" GCM256 "03000008 0d000024" ESN),
+    SA(12, 1, "additional key exchanges are known (RFC 9370)",
+       "00000030 01 03 04 04 11223344" GCM256 "03000008 06000024"
+       "03000008 0c000000" ESN),
     SA(10, 1, "... and keeps the other one",
-       "02000028 01 03 04 03 11223344" GCM256 "03000008 06000024" ESN
+       "02000028 01 03 04 03 11223344" GCM256 "03000008 0d000024" ESN
        "00000020 02 03 04 02 11223344" GCM256 ESN),
     SA(11, 0, "an unknown protocol drops the proposal", "0000000e 01 09 02 05 a1b2 c3c4c5c6"),
     SA(12, 1, "reserved octets are ignored",

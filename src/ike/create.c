@@ -422,8 +422,8 @@ static int complete(struct ike_engine *e, struct sa *sa, const struct exchange *
         child_stands(e, sa, made, chain);
     if (err == 0)
         sa->childless_at = TIME_NEVER;
-    if (err == 0 && done->creation->former)
-        reload_judge_child(e, made);
+    if (err == 0)
+        reload_judge_child(e, done->creation, made);
     return err;
 }
 

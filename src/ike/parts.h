@@ -548,9 +548,9 @@ const struct conf_tunnel *former_conf(const struct ike_engine *e, const struct c
 void former_drop(struct former **at);
 /* Is the suite of a half-open SA that was there before still allowed? */
 bool reload_allows(const struct ike_engine *e, const struct sa *sa);
-/* Made by a configuration of before: rekeyed soon when it is not what the present one wants. */
-void reload_judge_ike(struct ike_engine *e, struct sa *sa);
-void reload_judge_child(struct ike_engine *e, struct child *c);
+/* Our exchange has made it, and may have begun by a configuration of before. */
+void reload_judge_ike(struct ike_engine *e, const struct creation *by, struct sa *sa);
+void reload_judge_child(struct ike_engine *e, const struct creation *by, struct child *c);
 
 /* ---- stay.c */
 struct sweep *stay_create(const struct ike_engine *e) MUST_USE; /* NULL: no memory */

@@ -281,8 +281,7 @@ int rekey_ike_response(struct ike_engine *e, struct sa *sa, const struct input *
     c->made = NULL;
     sa_established(e, made);
     crash_read_token(e, made, in->inner);
-    if (c->former)
-        reload_judge_ike(e, made);
+    reload_judge_ike(e, c, made);
     settle(e, sa, made, c, v.nonce);
     crash_send_token(e, made);
     return 0;

@@ -242,18 +242,25 @@ static void judge_child(struct ike_engine *e, const struct offers *o, struct chi
         sa_arm(e, &c->timer, at);
 }
 
-void reload_judge_ike(struct ike_engine *e, struct sa *sa)
+void reload_judge_ike(struct ike_engine *e, const struct creation *by, struct sa *sa)
 {
     struct offers o;
+    if (!by->former)
+        return;
     make_offers(e, &o);
     judge_ike(e, &o, sa);
 }
 
-void reload_judge_child(struct ike_engine *e, struct child *c)
+/* Its selectors are those of the child before, which may have ended meanwhile (stay.c). */
+void reload_judge_child(struct ike_engine *e, const struct creation *by, struct child *c)
 {
     struct offers o;
-    make_offers(e, &o);
-    judge_child(e, &o, c);
+    if (by->former) {
+        make_offers(e, &o);
+        judge_child(e, &o, c);
+    }
+    if (e->reloaded_at > 0 && !c->sa->tunnel->initiator)
+        stay_narrow(e, c->sa->tunnel);
 }
 
 /* ---- what stands */

@@ -295,7 +295,8 @@ static bool is_allowed(const struct ike_engine *e, const struct child *c)
                   policy.remote_count);
 }
 
-/* Nothing passes from now on; the peer hears of it by the Delete. */
+/* Nothing passes from now on; the peer hears of it by the Delete, which comes before a rekey that
+ * waits. */
 static void end_child(struct ike_engine *e, struct child *c)
 {
     const struct tunnel *t = c->sa->tunnel;
@@ -309,10 +310,7 @@ static void end_child(struct ike_engine *e, struct child *c)
                             "the configuration does not allow all that this child SA carries "
                             "any more, so it was ended; what is still allowed gets another one"));
     c->replaced = true;
-    if (task_add(e, c->sa, (struct task){.kind = TASK_DELETE_CHILD, .spi_in = c->spi_in}) == 0)
-        return;
-    c->hard = e->now + TIME_SECOND; /* no room for the task: once more then */
-    sa_arm(e, &c->timer, c->hard);
+    task_first(e, c->sa, (struct task){.kind = TASK_DELETE_CHILD, .spi_in = c->spi_in});
 }
 
 static bool carries(const struct sa *sa)
@@ -321,6 +319,15 @@ static bool carries(const struct sa *sa)
         if (c->state == CHILD_UP && !c->mute)
             return true;
     return false;
+}
+
+/* Is one under way, or about to be? */
+static bool asks_for_child(const struct sa *sa)
+{
+    bool asks = sa->out.request && sa->out.task.kind == TASK_CREATE_CHILD;
+    for (size_t i = 0; i < sa->task_count; i++)
+        asks |= sa->tasks[i].kind == TASK_CREATE_CHILD;
+    return asks;
 }
 
 void stay_narrow(struct ike_engine *e, struct tunnel *t)
@@ -338,7 +345,8 @@ void stay_narrow(struct ike_engine *e, struct tunnel *t)
         return;
     /* With none left the tunnel would end: before the Delete we ask for what is allowed. */
     traffic_policy(e, sa, 0, false, &policy);
-    if (carried && !carries(sa) && policy.local_count > 0 && policy.remote_count > 0)
+    if (carried && !carries(sa) && !asks_for_child(sa) && policy.local_count > 0 &&
+        policy.remote_count > 0)
         task_first(e, sa, (struct task){.kind = TASK_CREATE_CHILD});
     task_run(e, sa);
 }

@@ -73,6 +73,7 @@ void on_event(struct sim_host *host, const struct ike_event *event)
         break;
     case IKE_EVENT_DOWN:
         t->down++;
+        t->sent_away += event->err == ERR_UNKNOWN_PEER;
         break;
     case IKE_EVENT_REKEYED_IKE:
         t->rekeyed_ike++;
@@ -211,6 +212,44 @@ static void restart(struct world *w, struct member *m)
     sim_drain(m->host);
 }
 
+void reload(struct world *w, struct member *m)
+{
+    if (!m->host->engine)
+        return;
+    int err = sim_reload(m->host);
+    tell(w, "%s: reloads: %s", m->host->name, err ? err_word(err) : "ok");
+    assert_int_equal(err, 0);
+    w->tally->reloads++;
+}
+
+/* Somebody is taken out of a gateway's configuration, or comes back into it. */
+static void let_in_or_not(struct world *w, struct sim_host *gateway)
+{
+    const struct member *m = &w->members[dice(w, (unsigned)w->member_count)];
+    bool back = gateway->away.type != IDENTITY_NONE || m->gateway != gateway;
+    gateway->away = back ? (struct identity){0} : m->host->conf.local_id;
+    tell(w, "%s: %s %s", gateway->name, back ? "lets in" : "does not let in",
+         back ? "all" : m->host->name);
+}
+
+/* As an administrator who has edited the file, or has not. */
+static void edit_and_reload(struct world *w, struct member *m)
+{
+    if (chance(w, 70))
+        draw_again(w, m);
+    if (!m->gateway && chance(w, 40))
+        draw_fewer_networks(w, m->host);
+    if (!m->gateway && chance(w, 50))
+        let_in_or_not(w, m->host);
+    reload(w, m);
+    if (chance(w, 15)) {
+        sim_run(w->sim, dice(w, 200) * TIME_MILLISECOND);
+        if (chance(w, 50))
+            draw_again(w, m);
+        reload(w, m);
+    }
+}
+
 static void keys_trouble(struct world *w)
 {
     struct member *m = &w->members[dice(w, (unsigned)w->member_count)];
@@ -234,7 +273,7 @@ static void weather(struct world *w)
 void blow(struct world *w)
 {
     struct member *m = &w->members[dice(w, (unsigned)w->member_count)];
-    unsigned kind = dice(w, 24);
+    unsigned kind = dice(w, 27);
     if (!(w->blows & 1u << kind) || !m->host->engine)
         return;
     switch (kind) {
@@ -300,6 +339,14 @@ void blow(struct world *w)
             hostile_siege(w);
         else
             place_trouble(w, m);
+        break;
+    case 24 ... 25:
+        edit_and_reload(w, m);
+        break;
+    case 26: /* in the middle of something */
+        command(w, m, chance(w, 50) ? IKE_REKEY_CHILD : IKE_REKEY_IKE);
+        sim_run(w->sim, dice(w, 300) * TIME_MILLISECOND);
+        edit_and_reload(w, m->gateway && chance(w, 50) ? member_of(m->gateway) : m);
         break;
     default:
         hostile_blow(w);

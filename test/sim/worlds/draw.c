@@ -151,6 +151,22 @@ static void networks(struct conf_tunnel *c)
     c->local_ts_count = ARRAY_LEN(texts);
 }
 
+void draw_fewer_networks(struct world *w, struct sim_host *gateway)
+{
+    if (!w->narrow)
+        return;
+    networks(&gateway->conf);
+    w->narrowed = true;
+    for (uint8_t gone = (uint8_t)dice(w, 3); gone > 0; gone--)
+        gateway->conf.local_ts_count--;
+}
+
+void draw_all_networks(struct world *w, struct sim_host *gateway)
+{
+    if (w->narrow)
+        networks(&gateway->conf);
+}
+
 static void gateway(struct world *w, unsigned n)
 {
     static const char *const pools[] = {"10.99.0.0/24", "10.98.0.0/24"};
@@ -240,6 +256,17 @@ void draw_again(struct world *w, struct member *m)
     m->host->conf.child_count = 0;
     if (m->gateway && w->wishes && chance(w, 80))
         wishes(w, m);
+}
+
+void draw_settings(struct world *w, struct member *m)
+{
+    struct conf_tunnel was = m->host->conf, *c = &m->host->conf;
+    timing(w, c);
+    if (!m->gateway && chance(w, 50))
+        proposals(w, m->host);
+    c->esn = was.esn;
+    c->encap = was.encap;
+    c->reauth = was.reauth;
 }
 
 static void client(struct world *w, unsigned n)

@@ -218,6 +218,31 @@ void judge_unsettled(struct world *w)
     SIM_CHECK(w->sim, settled, "it does not settle: %s", why);
 }
 
+/* ---- who may not stay */
+
+struct away {
+    const struct sim_host *gateway;
+    size_t count;
+};
+
+static void count_away(void *context, const struct ike_status *s)
+{
+    struct away *away = context;
+    away->count += s->tunnel && s->established && identity_equal(&s->peer, &away->gateway->away);
+}
+
+void judge_away(struct world *w)
+{
+    for (size_t i = 0; i < w->gateway_count; i++) {
+        struct away away = {.gateway = w->gateways[i]};
+        if (!away.gateway->engine || away.gateway->away.type == IDENTITY_NONE)
+            continue;
+        ike_walk(away.gateway->engine, count_away, &away);
+        SIM_CHECK(w->sim, away.count == 0, "%s still has %zu tunnels of a peer that may not stay",
+                  away.gateway->name, away.count);
+    }
+}
+
 /* ---- all the time */
 
 /* Two SAs for the same selectors of one tunnel are an overlap, and an overlap ends. */

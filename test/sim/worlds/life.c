@@ -4,6 +4,8 @@
 /* In so many seconds everybody has noticed whose peer is gone: the longest liveness interval, and
  * all repetitions. */
 enum { DOUBT = 115 };
+/* After which keys that were silent are asked again, and have answered. */
+enum { KEYS = 35 };
 
 /* ---- one world */
 
@@ -23,6 +25,19 @@ static void run_blows(struct world *w, uint64_t skip)
     w->dice = ~fate;
 }
 
+/* Whoever may not stay is gone by now; then everybody is let in again. */
+static void let_in_all(struct world *w)
+{
+    sim_run(w->sim, KEYS * TIME_SECOND);
+    judge_away(w);
+    for (size_t i = 0; i < w->gateway_count; i++) {
+        struct sim_host *gateway = w->gateways[i];
+        gateway->away = (struct identity){0};
+        draw_all_networks(w, gateway);
+        reload(w, member_of(gateway));
+    }
+}
+
 static void clear_up(struct world *w)
 {
     tell(w, "the weather clears");
@@ -37,6 +52,7 @@ static void clear_up(struct world *w)
         if (m->wanted && m->host->tunnel == 0)
             dial(w, m, 0);
     }
+    let_in_all(w);
     traffic_start(w, 3 * TIME_SECOND);
     sim_run(w->sim, DOUBT * TIME_SECOND);
     (void)sim_until(w->sim, judge_settled, 700 * TIME_SECOND);
@@ -47,7 +63,7 @@ static void clear_up(struct world *w)
 /* Further children that people asked for have been looked at; now every tunnel begins anew. */
 static void one_child_each(struct world *w)
 {
-    if (!w->creates)
+    if (!w->creates && !w->narrowed)
         return;
     tell(w, "all tunnels begin anew");
     for (size_t i = 0; i < w->member_count; i++)
@@ -68,6 +84,10 @@ static void rekey_without_loss(struct world *w)
     traffic_start(w, 150 * TIME_MILLISECOND);
     for (unsigned i = 0, n = 1 + dice(w, 4); i < n; i++) {
         struct member *m = &w->members[dice(w, (unsigned)w->member_count)];
+        if (chance(w, 40)) {
+            draw_settings(w, m);
+            reload(w, m);
+        }
         (void)sim_command(m->host, kinds[dice(w, 3)], 0);
         if (m->gateway && chance(w, 50)) {
             sim_run(w->sim, dice(w, 40) * TIME_MILLISECOND);

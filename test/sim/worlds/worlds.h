@@ -91,8 +91,9 @@ struct world {
     bool ah, wishes, reauths, besieged;
     unsigned mtu; /* IP datagrams of IKE that are larger get lost; 0 = none does */
     bool roams; /* MOBIKE; its NATs keep what RFC 4787 makes them keep, or the client cannot tell */
-    bool meddled; /* a stranger has brought a message somewhere else than where it was meant for */
-    bool creates; /* somebody asked for a further child, or the data plane told nonsense */
+    bool meddled;  /* a stranger has brought a message somewhere else than where it was meant for */
+    bool narrowed; /* a gateway has let in to fewer networks for a while, and children keep that */
+    bool creates;  /* somebody asked for a further child, or the data plane told nonsense */
     unsigned dice_of_suites;
     struct nat nats[NATS];
     size_t nat_count;
@@ -120,6 +121,8 @@ struct world {
     X(datagrams)                                                                                   \
     X(corrupted)                                                                                   \
     X(hostile)                                                                                     \
+    X(reloads)                                                                                     \
+    X(sent_away)                                                                                   \
     X(crashes)                                                                                     \
     X(moves)                                                                                       \
     X(packets)                                                                                     \
@@ -164,7 +167,10 @@ enum { BLOWS_MAX = 60 };
 
 /* ---- draw */
 void draw(struct world *w);
-void draw_again(struct world *w, struct member *m);      /* another configuration, at a restart */
+void draw_again(struct world *w, struct member *m);    /* another configuration */
+void draw_settings(struct world *w, struct member *m); /* of what no client must begin anew for */
+void draw_fewer_networks(struct world *w, struct sim_host *gateway); /* or all of them */
+void draw_all_networks(struct world *w, struct sim_host *gateway);
 struct ip draw_address(struct world *w, uint8_t family); /* another one, of a host without NAT */
 uint8_t draw_networks(struct sim_host *host, const struct identity *peer, struct selector *out);
 void draw_credentials(void); /* once per process, and the same in every one */
@@ -197,6 +203,7 @@ void traffic_lost(struct world *w, const struct sim_datagram *datagram);
 void blow(struct world *w);
 void dial(struct world *w, struct member *m, time_us after);
 void crash(struct world *w, struct member *m);
+void reload(struct world *w, struct member *m); /* m->host->conf holds */
 void on_event(struct sim_host *host, const struct ike_event *event);
 
 /* ---- hostile */
@@ -213,6 +220,7 @@ void toy_kex(bool use);
 
 /* ---- judge */
 void judge_always(struct world *w); /* after every blow */
+void judge_away(struct world *w);   /* whom a gateway does not let in any more has no tunnel */
 bool judge_settled(struct sim *sim);
 void judge_unsettled(struct world *w); /* says what is not, and fails */
 bool judge_empty(struct sim *sim);

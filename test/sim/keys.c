@@ -144,7 +144,7 @@ static int stay(struct sim_host *host, const struct ike_ask *ask, struct ike_ans
     host->stays_most = open > host->stays_most ? open : host->stays_most;
     if (is_away(host, &ask->peer) || (ask->peer_by == CONF_AUTH_PSK && !find_psk(host, &ask->peer)))
         return ERR_UNKNOWN_PEER;
-    answer->ip4 = ask->wanted_ip4;
+    answer->ip4 = host->fixed4.family ? host->fixed4 : ask->wanted_ip4;
     answer->ip6 = ask->wanted_ip6;
     if (host->networks_of)
         answer->network_count = host->networks_of(host, &ask->peer, answer->networks);

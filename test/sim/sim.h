@@ -32,7 +32,7 @@
 #include "ike/ike.h"
 #include "store/store.h"
 
-enum { SIM_HOSTS = 16, SIM_PSKS = 4, SIM_LEASES = 64, SIM_UPLINKS = 4, SIM_WALL = 1800000000 };
+enum { SIM_HOSTS = 16, SIM_PSKS = 4, SIM_LEASES = 1024, SIM_UPLINKS = 4, SIM_WALL = 1800000000 };
 
 /* Conditions of the network; chances per mille. */
 struct sim_link {
@@ -109,6 +109,7 @@ struct sim_host {
     bool keys_silent;           /* no answers at all */
     int admit;                  /* what admission says: 0 or an error */
     struct identity away;       /* this one is let in no more; NONE = all are */
+    struct ip fixed4;           /* family 0: whoever may stay keeps the address that it has */
     unsigned stays, stays_most; /* questions whether somebody may stay; open at a time */
     struct lease_book *book;    /* NULL: addresses by a counter */
     uint8_t (*networks_of)(struct sim_host *host, const struct identity *peer,

@@ -44,11 +44,27 @@ enum auth_hash {
 };
 uint8_t auth_hashes_parse(struct bytes notify_data);
 void auth_hashes_write(struct writer *w, uint8_t hashes);
-/* The scheme and method to sign with for a key of this kind. peer_scheme: what the peer itself used
- * (we answer), SIGN_NONE when we are first; an RSA peer that signed by PKCS#1 v1.5 gets the same
- * back. SIGN_NONE: no way the peer could verify it. */
-enum sign_scheme auth_choose_scheme(enum key_kind kind, uint8_t peer_hashes,
-                                    enum sign_scheme peer_scheme, uint8_t *method);
+/* By which methods and schemes a peer lets us prove ourselves, as it has announced (RFC 9593): a
+ * set of bits; 0 = it did not say. auth_methods_write() lists what we can verify ourselves; of
+ * schemes with certificates those that have room, the common ones at least or nothing. */
+enum { AUTH_ANNOUNCED = 1, AUTH_ANNOUNCEMENTS_MAX = 384, AUTH_METHODS_TEXT = 96 };
+uint32_t auth_methods_parse(struct bytes notify_data);
+struct bytes auth_methods_write(bool psk, bool cert, uint8_t *out, size_t room);
+bool auth_methods_have(uint32_t methods, uint8_t method, enum sign_scheme scheme);
+bool auth_methods_have_cert(uint32_t methods); /* any that goes with a certificate */
+const char *auth_methods_print(uint32_t methods, char text[static AUTH_METHODS_TEXT]);
+/* What is known of a peer that is to verify our signature. scheme: what it signed with itself,
+ * SIGN_NONE when we are first. */
+struct auth_peer_wants {
+    uint8_t hashes;
+    uint32_t methods;
+    enum sign_scheme scheme;
+};
+/* The scheme and method to sign with for a key of this kind: the best that the peer has announced;
+ * without such a list a guess, where an RSA peer that signed by PKCS#1 v1.5 gets the same back.
+ * SIGN_NONE: no way the peer could verify it. */
+enum sign_scheme auth_choose_scheme(enum key_kind kind, const struct auth_peer_wants *peer,
+                                    uint8_t *method);
 /* The AUTH payload's data: for method 14 length, AlgorithmIdentifier, signature; else the signature
  * alone. */
 int auth_signature_write(struct writer *w, uint8_t method, enum sign_scheme scheme,

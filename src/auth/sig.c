@@ -86,26 +86,68 @@ static bool wants_pkcs1(uint8_t peer_hashes, enum sign_scheme peer_scheme)
     return is_pkcs1(peer_scheme) || peer_hashes & AUTH_HASH_SHA1;
 }
 
-enum sign_scheme auth_choose_scheme(enum key_kind kind, uint8_t peer_hashes,
-                                    enum sign_scheme peer_scheme, uint8_t *method)
+/* The hash nearest to the strength of the key comes first. */
+static const uint8_t *hashes_for(enum key_kind kind)
 {
-    /* The hash nearest to the strength of the key comes first. */
     static const uint8_t short_first[] = {AUTH_HASH_SHA256, AUTH_HASH_SHA384, AUTH_HASH_SHA512};
     static const uint8_t middle_first[] = {AUTH_HASH_SHA384, AUTH_HASH_SHA512, AUTH_HASH_SHA256};
     static const uint8_t long_first[] = {AUTH_HASH_SHA512, AUTH_HASH_SHA384, AUTH_HASH_SHA256};
-    const uint8_t *wanted = kind == KEY_ECDSA_P384   ? middle_first
-                            : kind == KEY_ECDSA_P521 ? long_first
-                                                     : short_first;
+    return kind == KEY_ECDSA_P384   ? middle_first
+           : kind == KEY_ECDSA_P521 ? long_first
+                                    : short_first;
+}
+
+static enum sign_scheme guess(enum key_kind kind, const struct auth_peer_wants *peer,
+                              uint8_t *method)
+{
     *method = AUTH_DIGITAL_SIGNATURE;
-    if (kind == KEY_ED25519 && peer_hashes & AUTH_HASH_IDENTITY)
+    if (kind == KEY_ED25519 && peer->hashes & AUTH_HASH_IDENTITY)
         return SIGN_ED25519;
-    int hash = pick_hash(peer_hashes, wanted);
+    int hash = pick_hash(peer->hashes, hashes_for(kind));
     if (hash < 0 || kind == KEY_ED25519 || kind == KEY_NONE)
-        return old_method(kind, peer_scheme, method);
+        return old_method(kind, peer->scheme, method);
     if (kind != KEY_RSA)
         return SIGN_ECDSA_SHA256 + hash;
-    return (wants_pkcs1(peer_hashes, peer_scheme) ? SIGN_RSA_PKCS1_SHA256 : SIGN_RSA_PSS_SHA256) +
+    return (wants_pkcs1(peer->hashes, peer->scheme) ? SIGN_RSA_PKCS1_SHA256 : SIGN_RSA_PSS_SHA256) +
            hash;
+}
+
+/* Of a family of schemes the first that the peer takes; its list of hashes still holds (RFC 9593
+ * 3.1). */
+static enum sign_scheme announced_hash(const struct auth_peer_wants *peer, enum key_kind kind,
+                                       enum sign_scheme family)
+{
+    const uint8_t *wanted = hashes_for(kind);
+    for (int i = 0; i < 3; i++) {
+        int hash = pick_hash(peer->hashes & wanted[i], wanted);
+        if (hash >= 0 && auth_methods_have(peer->methods, AUTH_DIGITAL_SIGNATURE, family + hash))
+            return family + hash;
+    }
+    return SIGN_NONE;
+}
+
+static enum sign_scheme announced(enum key_kind kind, const struct auth_peer_wants *peer,
+                                  uint8_t *method)
+{
+    enum sign_scheme found = SIGN_NONE;
+    *method = AUTH_DIGITAL_SIGNATURE;
+    if (kind == KEY_ED25519)
+        found = peer->hashes & AUTH_HASH_IDENTITY ? SIGN_ED25519 : SIGN_NONE;
+    else if (kind != KEY_NONE)
+        found =
+            announced_hash(peer, kind, kind == KEY_RSA ? SIGN_RSA_PSS_SHA256 : SIGN_ECDSA_SHA256);
+    if (found == SIGN_NONE && kind == KEY_RSA)
+        found = announced_hash(peer, kind, SIGN_RSA_PKCS1_SHA256);
+    if (found == SIGN_NONE)
+        found = old_method(kind, peer->scheme, method);
+    return auth_methods_have(peer->methods, *method, found) ? found : SIGN_NONE;
+}
+
+enum sign_scheme auth_choose_scheme(enum key_kind kind, const struct auth_peer_wants *peer,
+                                    uint8_t *method)
+{
+    return peer->methods & AUTH_ANNOUNCED ? announced(kind, peer, method)
+                                          : guess(kind, peer, method);
 }
 
 /* Does the scheme stand under this method, and can a key of this kind make it? */

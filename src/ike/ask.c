@@ -98,13 +98,18 @@ int ask_fill(struct ike_engine *e, struct sa *sa, struct ike_ask *ask)
     return h->inner ? fill_peer(e, sa, ask) : 0;
 }
 
-/* A gateway may have both means: who came by a shared secret expects the same in return. */
+/* A gateway may have both means: a peer gets the one that it has announced to take; and who came by
+ * a shared secret and said nothing expects the same in return. */
 static bool proves_by_psk(const struct ike_engine *e, const struct sa *sa)
 {
+    const struct handshake *h = sa->handshake;
     uint8_t means = e->conf->local_auth;
     if (!(means & CONF_AUTH_CERT))
         return true;
-    return means & CONF_AUTH_PSK && !sa->initiator && sa->handshake->peer_by == CONF_AUTH_PSK;
+    if (!(means & CONF_AUTH_PSK) || sa->initiator)
+        return false;
+    bool psk = auth_methods_have(h->peer_methods, AUTH_SHARED_KEY, SIGN_NONE);
+    return psk && auth_methods_have_cert(h->peer_methods) ? h->peer_by == CONF_AUTH_PSK : psk;
 }
 
 /* How we prove ourselves. ERR_UNSUPPORTED: the peer could not verify what our key can do. */
@@ -119,8 +124,13 @@ int ask_choose_method(struct ike_engine *e, struct sa *sa)
     if (e->setup.own_cert_count == 0)
         return ERR_CONFIG;
     enum key_kind kind = public_key_kind(cert_public_key(e->setup.own_certs[0]));
-    h->scheme = (uint8_t)auth_choose_scheme(kind, h->peer_hashes, (enum sign_scheme)h->peer_scheme,
-                                            &h->method);
+    struct auth_peer_wants peer = {h->peer_hashes, h->peer_methods, h->peer_scheme};
+    h->scheme = (uint8_t)auth_choose_scheme(kind, &peer, &h->method);
+    if (h->scheme == SIGN_NONE && sa->initiator) {
+        /* Nobody has proven yet that the list is the gateway's. */
+        peer.methods = 0;
+        h->scheme = (uint8_t)auth_choose_scheme(kind, &peer, &h->method);
+    }
     return h->scheme == SIGN_NONE ? ERR_UNSUPPORTED : 0;
 }
 

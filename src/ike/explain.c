@@ -159,10 +159,28 @@ int explain_error(uint16_t notify)
     return ERR_PEER;
 }
 
+/* The gateway had said how it lets peers prove themselves, and ours is no such way (RFC 9593). */
+static const char *explain_methods(struct ike_engine *e, const struct sa *sa)
+{
+    char text[AUTH_METHODS_TEXT], where[ADDR_TEXT];
+    const struct handshake *h = sa->handshake;
+    if (!h || auth_methods_have(h->peer_methods, h->method, h->scheme))
+        return NULL;
+    return explain(
+        e,
+        "%s answered AUTHENTICATION_FAILED: it accepts %s, and we came with %s; use what "
+        "it accepts",
+        endpoint_print(&sa->path.remote, where), auth_methods_print(h->peer_methods, text),
+        h->method == AUTH_SHARED_KEY ? "a pre-shared key" : "another signature");
+}
+
 const char *explain_notify(struct ike_engine *e, const struct sa *sa, uint16_t notify)
 {
     char name[WIRE_NAME_TEXT], where[ADDR_TEXT];
     const char *sentence = "the peer refused; its log says why";
+    const char *methods = notify == NOTIFY_AUTHENTICATION_FAILED ? explain_methods(e, sa) : NULL;
+    if (methods)
+        return methods;
     for (size_t i = 0; i < ARRAY_LEN(advices); i++)
         if (advices[i].notify == notify)
             sentence = advices[i].sentence;

@@ -5,6 +5,9 @@
 
 /* IKE_AUTH (RFC 7296 1.2, 2.15 to 2.21.2), both roles, with the first child SA. */
 
+/* Payloads that fit into a datagram of 576 octets, sealed. */
+enum { INNER_WHOLE = 576 - 28 - 4 - WIRE_HEADER_LEN - 4 - 16 - 32 };
+
 static struct bytes nonce_of(const struct sa *sa, bool initiators)
 {
     const struct handshake *h = sa->handshake;
@@ -80,6 +83,9 @@ static int send_request(struct ike_engine *e, struct sa *sa, struct bytes auth)
         return err;
     put_wishes(e, sa, c, &b);
     crash_put_token(e, sa, &b);
+    /* not so long that for its sake fragments are needed, where that can be */
+    if (h->peer_methods & AUTH_ANNOUNCED && !proof_put_methods(e, &b, INNER_WHOLE))
+        (void)proof_put_methods(e, &b, SIZE_MAX);
     struct message *m = sk_seal(e, sa, EXCHANGE_IKE_AUTH, false, sa->next_out, &b);
     if (!m)
         return ERR_MEMORY;
@@ -227,6 +233,7 @@ static int judge(struct ike_engine *e, struct sa *sa, const struct wire_chain *c
         return ERR_NO_PROPOSAL;
     }
     proof_own_identity(e, sa, chain, &sa->handshake->own);
+    proof_read_methods(sa, chain);
     int err = proof_check(e, sa, chain, CERT_FOR_CLIENT);
     if (err < 0)
         return err;

@@ -5,6 +5,8 @@
 /* IKE_SA_INIT (RFC 7296 1.2), both roles. Nothing here is authenticated: an initiator believes an
  * answer only so far as to go on with it, and a responder makes state last. */
 
+/* What passes everywhere: 576 octets (RFC 791 3.1) without the headers of IPv4 and UDP. */
+enum { INIT_LEN_MOST = 576 - 28 };
 enum { OUR_HASHES = AUTH_HASH_SHA256 | AUTH_HASH_SHA384 | AUTH_HASH_SHA512 | AUTH_HASH_IDENTITY };
 
 int init_values(const struct wire_chain *chain, struct exchange_values *out)
@@ -241,6 +243,7 @@ int init_response(struct ike_engine *e, struct sa *sa, const struct input *in)
     h->response = response;
     e->done = window_close(e, sa);
     read_hashes(sa, in->outer);
+    proof_read_methods(sa, in->outer);
     read_fragmentation(e, sa, in->outer);
     path_detect(e, sa, in);
     path_float(e, sa);
@@ -340,6 +343,7 @@ static struct message *build_response(struct ike_engine *e, const struct sa *sa,
         put_hashes(&b);
     if (h->intermediate)
         wire_put_notify(&b, NOTIFY_INTERMEDIATE_EXCHANGE_SUPPORTED, (struct bytes){0});
+    (void)proof_put_methods(e, &b, INIT_LEN_MOST); /* nothing cuts this message */
     return message_create(e, wire_finish(&b));
 }
 

@@ -114,7 +114,8 @@ struct handshake {
     struct negotiation n;
     struct intermediate *intermediate; /* NULL: not agreed on */
     uint8_t sk_p[2][SECRET_MAX];
-    uint8_t peer_hashes; /* enum auth_hash bits */
+    uint8_t peer_hashes;   /* enum auth_hash bits */
+    uint32_t peer_methods; /* as announced (RFC 9593); 0 = they were not */
     uint8_t cookie_len, cookie[WIRE_COOKIE_MAX];
     uint8_t cookie_count, ke_count;
     struct puzzle *puzzle; /* of a responder under load, and its solution; puzzle.c */

@@ -472,6 +472,8 @@ void proof_own_identity(const struct ike_engine *e, const struct sa *sa,
                         const struct wire_chain *request, struct identity *out);
 void proof_put_certs(struct ike_engine *e, const struct sa *sa, struct wire_builder *b);
 void proof_put_certreq(struct ike_engine *e, struct wire_builder *b);
+bool proof_put_methods(const struct ike_engine *e, struct wire_builder *b, size_t most);
+void proof_read_methods(struct sa *sa, const struct wire_chain *chain);
 int proof_put_auth(struct ike_engine *e, const struct sa *sa, struct bytes auth,
                    struct wire_builder *b) MUST_USE;
 /* Is the peer's proof one we allow; certificates are verified here and now. */

@@ -54,6 +54,29 @@ void proof_put_certreq(struct ike_engine *e, struct wire_builder *b)
     wire_put_certreq(b, CERT_X509_SIGNATURE, (struct bytes){hashes, 20 * count});
 }
 
+/* How the peer may prove itself (RFC 9593 3.1): a responder says so in its first answer, an
+ * initiator that has heard it in the request by which it proves itself. most: octets that the
+ * message may have for it. False when it cannot be said in so few. */
+bool proof_put_methods(const struct ike_engine *e, struct wire_builder *b, size_t most)
+{
+    enum { NOTIFY_HEAD = 8 };
+    uint8_t data[AUTH_ANNOUNCEMENTS_MAX];
+    size_t used = b->w.len + NOTIFY_HEAD, room = used < most ? most - used : 0;
+    struct bytes list = auth_methods_write(e->conf->remote_auth & CONF_AUTH_PSK,
+                                           e->conf->remote_auth & CONF_AUTH_CERT && e->setup.trust,
+                                           data, room < sizeof(data) ? room : sizeof(data));
+    if (list.len)
+        wire_put_notify(b, NOTIFY_SUPPORTED_AUTH_METHODS, list);
+    return list.len > 0;
+}
+
+void proof_read_methods(struct sa *sa, const struct wire_chain *chain)
+{
+    struct wire_notify_view n;
+    if (wire_notify_find(chain, NOTIFY_SUPPORTED_AUTH_METHODS, &n))
+        sa->handshake->peer_methods = auth_methods_parse(n.data);
+}
+
 int proof_put_auth(struct ike_engine *e, const struct sa *sa, struct bytes auth,
                    struct wire_builder *b)
 {

@@ -44,7 +44,8 @@ static void parse_hashes(struct bytes data)
         abort();
     for (enum key_kind kind = KEY_NONE; kind <= KEY_ED25519; kind++) {
         uint8_t method;
-        (void)auth_choose_scheme(kind, hashes, SIGN_NONE, &method);
+        struct auth_peer_wants peer = {.hashes = hashes};
+        (void)auth_choose_scheme(kind, &peer, &method);
     }
 }
 

@@ -38,6 +38,39 @@ static void test_client_by_psk(void **state)
     pair_end(&p);
 }
 
+/* A gateway with both means proves itself by the one that the client takes, not by the one that the
+ * client came with (RFC 9593). */
+static void test_announced_cert(void **state)
+{
+    (void)state;
+    for (int psk = 0; psk < 2; psk++) {
+        struct pair p = cert_pair(KEY_ECDSA_P256);
+        p.gateway->conf.local_auth = p.gateway->conf.remote_auth = CONF_AUTH_PSK | CONF_AUTH_CERT;
+        p.client->conf.local_auth = CONF_AUTH_PSK;
+        p.client->conf.remote_auth = psk ? CONF_AUTH_PSK : CONF_AUTH_CERT;
+        pair_up(&p);
+        assert_int_equal(p.gateway->last_ask->method,
+                         psk ? AUTH_SHARED_KEY : AUTH_DIGITAL_SIGNATURE);
+        pair_end(&p);
+    }
+}
+
+/* What the gateway had said it takes stands in the reason, when that was not heeded. */
+static void test_announced_other(void **state)
+{
+    (void)state;
+    struct pair p = cert_pair(KEY_ECDSA_P256);
+    p.client->conf.local_auth = CONF_AUTH_PSK;
+    pair_start(&p);
+    sim_run(p.sim, 70 * TIME_SECOND);
+    const struct ike_event *failed = sim_event(p.client, IKE_EVENT_FAILED);
+    assert_non_null(failed);
+    assert_int_equal(failed->notify, NOTIFY_AUTHENTICATION_FAILED);
+    assert_non_null(strstr(failed->text, "it accepts Ed25519, ECDSA, RSA-PSS"));
+    assert_non_null(strstr(failed->text, "came with a pre-shared key"));
+    pair_end(&p);
+}
+
 /* The gateway's certificate is at fault: the client says why, and the gateway hears of it. */
 static void bad_gateway(const struct sim_credential *credential, int err)
 {
@@ -109,9 +142,10 @@ static void test_key_of_another(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kinds),      cmocka_unit_test(test_client_by_psk),
-        cmocka_unit_test(test_expired),    cmocka_unit_test(test_unknown_ca),
-        cmocka_unit_test(test_wrong_name), cmocka_unit_test(test_key_of_another),
+        cmocka_unit_test(test_kinds),          cmocka_unit_test(test_client_by_psk),
+        cmocka_unit_test(test_announced_cert), cmocka_unit_test(test_announced_other),
+        cmocka_unit_test(test_expired),        cmocka_unit_test(test_unknown_ca),
+        cmocka_unit_test(test_wrong_name),     cmocka_unit_test(test_key_of_another),
     };
     return cmocka_run_group_tests(tests, pair_group_start, pair_group_end);
 }

@@ -21,7 +21,7 @@ enum moment {
     MOMENTS
 };
 
-enum { TEXT_MAX = 8000 };
+enum { TEXT_MAX = 9000 };
 /* The payloads of one message, in the clear. */
 struct text {
     uint8_t first;

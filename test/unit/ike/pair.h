@@ -20,7 +20,7 @@ struct packet {
     int to;
     struct ike_path path; /* as the receiver sees it */
     size_t len;
-    uint8_t octets[8192];
+    uint8_t octets[9216];
 };
 
 struct side {

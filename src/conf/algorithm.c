@@ -109,10 +109,30 @@ static bool is_said_already(const struct proposal *p, const struct transform *t)
     return false;
 }
 
+/* IKE_SA_INIT goes in one datagram, as nothing fragments it (RFC 7383 section 2.3): what does not
+ * fit between headers, nonce and proposals into the 1500 octets of nearly every path would meet
+ * firewalls that drop IP fragments. */
+enum { FIRST_VALUE_MAX = 1200 };
+
+static bool check_first_exchange(struct parser *p, const struct proposal *in,
+                                 const struct transform *t)
+{
+    char name[32];
+    const struct kex_alg *alg = suite_kex(t->id);
+    if (in->protocol != PROTOCOL_IKE || t->type != TRANSFORM_KE || !alg ||
+        alg->public_len <= FIRST_VALUE_MAX)
+        return true;
+    parser_fault(p, suite_print(t, name), "write mlkem768 here; child SAs may use it",
+                 "its %u octets do not fit into an IKE SA's first message", alg->public_len);
+    return false;
+}
+
 /* `legacy` may name what no proposal has: nothing needs to be said then. */
 static void check_transform(struct parser *p, const struct proposal *in, const struct transform *t)
 {
     char name[32], next[128];
+    if (!check_first_exchange(p, in, t))
+        return;
     suite_print(t, name);
     const char *against = suite_legacy(t);
     if (against && !is_named(p->conf, t)) {

@@ -12,6 +12,8 @@ static const struct kex_method *method_of(uint16_t id)
         return &kex_ecp;
     if (id == 2 || id == 5 || (id >= 14 && id <= 18))
         return &kex_modp;
+    if (id >= 35 && id <= 37)
+        return kex_mlkem_ossl_has(id) ? &kex_mlkem_ossl : &kex_mlkem;
     return NULL;
 }
 
@@ -20,22 +22,27 @@ static size_t value_len(const struct kex_alg *alg, bool answers)
     return answers ? alg->answer_len : alg->public_len;
 }
 
-static int make(const struct kex_alg *alg, const struct random *random, bool answers,
-                struct kex **out)
+int kex_make(const struct kex_method *method, const struct kex_alg *alg,
+             const struct random *random, const struct bytes *peer, struct kex **out)
 {
-    const struct kex_method *method = method_of(alg->id);
+    bool answers = peer != NULL;
     struct kex *kex;
     int rc;
 
     if (method == NULL)
         return ERR_UNSUPPORTED;
+    if (answers && peer->len != alg->public_len)
+        return ERR_KE;
     kex = calloc(1, sizeof(*kex) + value_len(alg, answers));
     if (kex == NULL)
         return ERR_MEMORY;
     kex->alg = alg;
     kex->method = method;
     kex->answers = answers;
-    rc = method->create(kex, random);
+    if (answers && method->answer != NULL)
+        rc = method->answer(kex, random, peer->at);
+    else
+        rc = method->create(kex, random);
     if (rc < 0) {
         ERR_clear_error();
         kex_free(kex);
@@ -47,15 +54,13 @@ static int make(const struct kex_alg *alg, const struct random *random, bool ans
 
 int kex_create(const struct kex_alg *alg, const struct random *random, struct kex **out)
 {
-    return make(alg, random, false, out);
+    return kex_make(method_of(alg->id), alg, random, NULL, out);
 }
 
 int kex_answer(const struct kex_alg *alg, const struct random *random, struct bytes peer,
                struct kex **out)
 {
-    if (peer.len != alg->public_len)
-        return ERR_KE;
-    return make(alg, random, true, out);
+    return kex_make(method_of(alg->id), alg, random, &peer, out);
 }
 
 const struct kex_alg *kex_alg(const struct kex *kex)

@@ -124,4 +124,4 @@ out:
     return rc;
 }
 
-const struct kex_method kex_ecp = {create, derive, NULL};
+const struct kex_method kex_ecp = {.create = create, .derive = derive};

@@ -111,4 +111,4 @@ static int derive(const struct kex *kex, const uint8_t *peer, uint8_t *secret)
     return rc;
 }
 
-const struct kex_method kex_modp = {create, derive, NULL};
+const struct kex_method kex_modp = {.create = create, .derive = derive};

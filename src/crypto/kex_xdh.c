@@ -46,4 +46,4 @@ static void release(struct kex *kex)
     EVP_PKEY_free(kex->handle); /* wipes the private key */
 }
 
-const struct kex_method kex_xdh = {create, derive, release};
+const struct kex_method kex_xdh = {.create = create, .derive = derive, .release = release};

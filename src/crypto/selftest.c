@@ -12,7 +12,7 @@ enum { ANSWER = 16, TEXT_LEN = 80 };
 
 /* The first octets, in hexadecimal: of the ICV of a cipher (with CBC and its like also for the MAC
  * named by `integ`); of T3 of a PRF; for a group of SHA-256 of our public value and, but for MODP,
- * the secret shared with ourselves. */
+ * the secret shared with ourselves; for a KEM of SHA-256 of both values and the secret. */
 struct known {
     uint8_t type;
     uint16_t id, key_bits;
@@ -42,6 +42,9 @@ static const struct known common[] = {
     {TRANSFORM_KE, 14, 0, 0, "af5b125578386b0ae2a05678002ff055"},
     {TRANSFORM_KE, 15, 0, 0, "dbcec1ecdde79770dd0421dfbe453817"},
     {TRANSFORM_KE, 16, 0, 0, "28e363710e6bde946d45eda4184ae7c1"},
+    {TRANSFORM_KE, 35, 0, 0, "fc643044d6d9ab2855f58afcd42cca7a"},
+    {TRANSFORM_KE, 36, 0, 0, "21fa86ce41f54c283db149524b9154a4"},
+    {TRANSFORM_KE, 37, 0, 0, "17985f39714e2cf732b4fe47edcbffd5"},
 };
 /* Run when a configuration names one: suite_ready(). A MAC is tried with AES-128-CBC. */
 static const struct known rare[] = {
@@ -238,6 +241,26 @@ static bool group_ok(const struct known *k)
     return rc == 0 && is_answer(digest, ANSWER, k->answer);
 }
 
+static bool kem_ok(const struct known *k)
+{
+    const struct kex_alg *alg = suite_kex(k->id);
+    const struct random random = {pattern_fill, NULL};
+    uint8_t secret[KEX_SECRET_MAX], theirs[KEX_SECRET_MAX], digest[32] = {0};
+    struct kex *ours = NULL, *answer = NULL;
+    bool ok = kex_create(alg, &random, &ours) == 0 &&
+              kex_answer(alg, &random, kex_value(ours), &answer) == 0 &&
+              kex_derive(ours, kex_value(answer), secret) == 0 &&
+              kex_derive(answer, kex_value(ours), theirs) == 0 &&
+              memcmp(secret, theirs, alg->secret_len) == 0;
+
+    if (ok)
+        hash_sha256((struct bytes[]){kex_value(ours), kex_value(answer), {secret, alg->secret_len}},
+                    3, digest);
+    kex_free(ours);
+    kex_free(answer);
+    return ok && is_answer(digest, ANSWER, k->answer);
+}
+
 /* ---- all of it, once ---- */
 
 static bool answers(struct aead_engine *engine, const struct known *k)
@@ -246,7 +269,7 @@ static bool answers(struct aead_engine *engine, const struct known *k)
     case TRANSFORM_PRF:
         return prf_ok(k);
     case TRANSFORM_KE:
-        return group_ok(k);
+        return k->id >= 35 ? kem_ok(k) : group_ok(k);
     default:
         return cipher_ok(engine, k);
     }

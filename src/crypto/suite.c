@@ -77,12 +77,21 @@ static const struct integ_alg integs[] = {
         .id = (i), .name = (text), .public_len = (value), .answer_len = (value),                   \
         .secret_len = (secret)                                                                     \
     }
+#define KEM(i, text, key, ciphertext)                                                              \
+    {                                                                                              \
+        .id = (i), .name = (text), .public_len = (key), .answer_len = (ciphertext),                \
+        .secret_len = 32                                                                           \
+    }
 static const struct kex_alg kexs[] = {
-    DH(31, "x25519", 32, 32),       DH(32, "x448", 56, 56),       DH(19, "ecp256", 64, 32),
-    DH(20, "ecp384", 96, 48),       DH(21, "ecp521", 132, 66),    DH(14, "modp2048", 256, 256),
-    DH(15, "modp3072", 384, 384),   DH(16, "modp4096", 512, 512), DH(17, "modp6144", 768, 768),
-    DH(18, "modp8192", 1024, 1024), DH(28, "ecp256bp", 64, 32),   DH(29, "ecp384bp", 96, 48),
-    DH(30, "ecp512bp", 128, 64),    DH(2, "modp1024", 128, 128),  DH(5, "modp1536", 192, 192),
+    DH(31, "x25519", 32, 32),        DH(32, "x448", 56, 56),
+    DH(19, "ecp256", 64, 32),        DH(20, "ecp384", 96, 48),
+    DH(21, "ecp521", 132, 66),       DH(14, "modp2048", 256, 256),
+    DH(15, "modp3072", 384, 384),    DH(16, "modp4096", 512, 512),
+    DH(17, "modp6144", 768, 768),    DH(18, "modp8192", 1024, 1024),
+    DH(28, "ecp256bp", 64, 32),      DH(29, "ecp384bp", 96, 48),
+    DH(30, "ecp512bp", 128, 64),     KEM(35, "mlkem512", 800, 768),
+    KEM(36, "mlkem768", 1184, 1088), KEM(37, "mlkem1024", 1568, 1568),
+    DH(2, "modp1024", 128, 128),     DH(5, "modp1536", 192, 192),
 };
 
 /* Every word a configuration may use, and, for display only, the common ones that peers offer and
@@ -170,6 +179,9 @@ static const struct word words[] = {
     WORD(TRANSFORM_KE, 14, 0, "modp2048", WORD_NAME),
     WORD(TRANSFORM_KE, 15, 0, "modp3072", WORD_NAME),
     WORD(TRANSFORM_KE, 16, 0, "modp4096", WORD_NAME),
+    WORD(TRANSFORM_KE, 36, 0, "mlkem768", WORD_NAME),
+    WORD(TRANSFORM_KE, 37, 0, "mlkem1024", WORD_NAME),
+    WORD(TRANSFORM_KE, 35, 0, "mlkem512", WORD_NAME),
     WORD(TRANSFORM_KE, 31, 0, "curve25519", WORD_ALIAS),
     WORD(TRANSFORM_KE, 32, 0, "curve448", WORD_ALIAS),
     WORD(TRANSFORM_KE, 17, 0, "modp6144", WORD_RARE),

@@ -6,8 +6,9 @@ static const char *const ciphers[] = {"aes128gcm16",   "aes256gcm16",   "chacha2
                                       "aes128-sha256", "aes256-sha256", "aes128-sha384",
                                       "aes256-sha384", "aes128-sha512", "aes256-sha512"};
 static const char *const prfs[] = {"prfsha256", "prfsha384", "prfsha512"};
-static const char *const groups[] = {"x25519", "x448",     "ecp256",   "ecp384",
-                                     "ecp521", "modp2048", "modp3072", "modp4096"};
+static const char *const groups[] = {"x25519",   "x448",     "ecp256",   "ecp384",
+                                     "ecp521",   "modp2048", "modp3072", "modp4096",
+                                     "mlkem512", "mlkem768", "mlkem1024"};
 
 /* Those outside the defaults, each once: IKE and ESP take the same. */
 static const char *const rare[] = {
@@ -26,24 +27,26 @@ static void make_ready(const struct sim_host *host)
         assert_int_equal(suite_ready(&host->conf.ike[0].transforms[i]), 0);
 }
 
-/* Both rekeys, and a message under the last keys. */
+/* Both rekeys by both sides, and a message under the last keys. */
 static void through_life(struct pair *p)
 {
-    uint32_t first = pair_child(p->client)->spi_in;
     assert_int_equal(pair_child(p->client)->esn, p->client->conf.esn);
     assert_int_equal(pair_child(p->client)->kes.ke, 0);
-    assert_int_equal(sim_command(p->gateway, IKE_REKEY_CHILD, 0), 0);
-    sim_run(p->sim, 2 * TIME_SECOND);
-    sim_check_pair(p->sim, p->client, p->gateway);
-    assert_int_not_equal(pair_child(p->client)->spi_in, first);
-    assert_int_not_equal(pair_child(p->client)->kes.ke, 0);
-    assert_int_equal(sim_command(p->client, IKE_REKEY_IKE, 0), 0);
-    sim_run(p->sim, 2 * TIME_SECOND);
-    sim_check_pair(p->sim, p->client, p->gateway);
-    assert_int_equal(sim_events(p->client, IKE_EVENT_REKEYED_IKE), 1);
-    assert_int_equal(sim_command(p->client, IKE_CHECK, 0), 0); /* the new IKE SA's keys work */
-    sim_run(p->sim, TIME_SECOND);
-    sim_check_pair(p->sim, p->client, p->gateway);
+    for (int by = 0; by < 2; by++) {
+        uint32_t before = pair_child(p->client)->spi_in;
+        assert_int_equal(sim_command(by ? p->client : p->gateway, IKE_REKEY_CHILD, 0), 0);
+        sim_run(p->sim, 2 * TIME_SECOND);
+        sim_check_pair(p->sim, p->client, p->gateway);
+        assert_int_not_equal(pair_child(p->client)->spi_in, before);
+        assert_int_not_equal(pair_child(p->client)->kes.ke, 0);
+        assert_int_equal(sim_command(by ? p->gateway : p->client, IKE_REKEY_IKE, 0), 0);
+        sim_run(p->sim, 2 * TIME_SECOND);
+        sim_check_pair(p->sim, p->client, p->gateway);
+        assert_int_equal(sim_events(p->client, IKE_EVENT_REKEYED_IKE), 1 + by);
+        assert_int_equal(sim_command(p->client, IKE_CHECK, 0), 0); /* the new IKE SA's keys work */
+        sim_run(p->sim, TIME_SECOND);
+        sim_check_pair(p->sim, p->client, p->gateway);
+    }
     pair_end(p);
 }
 

@@ -397,6 +397,12 @@ static void weak_algorithms_are_pointed_out(void **state)
                            0600),
                      0);
     assert_int_equal(faults.warnings, 0);
+    assert_int_equal(check(CLIENT("cert = both.pem\n[crypto]\n"
+                                  "ike = aes256gcm16-prfsha384-mlkem768-mlkem512\n"
+                                  "esp = aes256gcm16-mlkem1024\n"),
+                           0600),
+                     0);
+    assert_int_equal(faults.warnings, 0);
 }
 
 static void credentials_can_be_had_apart(void **state)

@@ -133,7 +133,7 @@ static void names(void **state)
     for (uint8_t type = TRANSFORM_ENCR; type <= TRANSFORM_SN; type++)
         for (size_t i = 0; suite_name(type, i) != NULL; i++, total++)
             ;
-    assert_int_equal(total, 39 + 6 + 9 + 15 + 2);
+    assert_int_equal(total, 39 + 6 + 9 + 18 + 2);
     assert_null(suite_name(TRANSFORM_SN + 1, 0));
     for (size_t i = 0; suite_name(TRANSFORM_ENCR, i) != NULL; i++) {
         struct proposal p;
@@ -162,7 +162,8 @@ static void unknown_numbers(void **state)
         {{TRANSFORM_PRF, 9, 0}, "prf-9"},
         {{TRANSFORM_INTEG, 0, 0}, "none"},
         {{TRANSFORM_INTEG, 3, 0}, "integ-3"},
-        {{TRANSFORM_KE, 36, 0}, "ke-36"},
+        {{TRANSFORM_KE, 36, 0}, "mlkem768"},
+        {{TRANSFORM_KE, 38, 0}, "ke-38"},
         {{TRANSFORM_KE, 2, 0}, "modp1024"},
         {{TRANSFORM_SN, 2, 0}, "sn-2"},
         {{TRANSFORM_ADDKE1, 99, 0}, "ke1_99"},

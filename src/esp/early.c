@@ -1,6 +1,5 @@
 #include "esp/early.h"
 
-#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +7,7 @@ struct slot {
     struct esp_datagrams as;
     struct sockaddr_storage from;
     time_us came;
+    uint32_t spi;
     bool empty, taken;
     uint8_t octets[EARLY_OCTETS];
 };
@@ -38,7 +38,7 @@ static struct slot *slot_at(struct early *early, uint32_t i)
     return &early->slots[(early->first + i) % EARLY_PACKETS];
 }
 
-void early_keep(struct early *early, const uint8_t *packet, uint32_t len,
+void early_keep(struct early *early, uint32_t spi, const uint8_t *packet, uint32_t len,
                 const struct esp_datagrams *from, time_us now)
 {
     if (len > EARLY_OCTETS || early->open)
@@ -55,6 +55,7 @@ void early_keep(struct early *early, const uint8_t *packet, uint32_t len,
     slot->as.len = slot->as.stride = len;
     slot->as.from = &slot->from;
     slot->came = now;
+    slot->spi = spi;
     slot->empty = slot->taken = false;
 }
 
@@ -76,9 +77,7 @@ struct esp_datagrams *early_next(struct early *early, const struct esp_plane *pl
 {
     while (*cursor < early->count) {
         struct slot *slot = slot_at(early, (*cursor)++);
-        uint32_t spi;
-        memcpy(&spi, slot->octets, sizeof(spi));
-        if (slot->empty || slot->taken || !sad_find(plane, ntohl(spi)))
+        if (slot->empty || slot->taken || !sad_find(plane, slot->spi))
             continue;
         slot->taken = early->open = true;
         return &slot->as;

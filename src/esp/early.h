@@ -20,7 +20,7 @@ struct early;
 struct early *early_create(void);
 void early_free(struct early *early);
 /* Not what is longer than EARLY_OCTETS, nor between early_next() and early_done(). */
-void early_keep(struct early *early, const uint8_t *packet, uint32_t len,
+void early_keep(struct early *early, uint32_t spi, const uint8_t *packet, uint32_t len,
                 const struct esp_datagrams *from, time_us now);
 bool early_any(const struct early *early);
 /* Has an SA been added since this was last asked? */

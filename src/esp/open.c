@@ -134,7 +134,15 @@ ALWAYS_INLINE void add_to_batch(struct esp_in *in, struct sa *sa, const struct e
         open_batch(in);
 }
 
-/* The same for AH: one whole IP packet. */
+/* There is none yet; one that is dead or another worker's is not waited for. */
+static void wait_for_sa(struct esp_in *in, uint32_t spi, const uint8_t *packet, uint32_t len,
+                        const struct esp_datagrams *from)
+{
+    if (!sad_find(in->plane, spi))
+        early_keep(in->early, spi, packet, len, from, in->now);
+}
+
+/* Puts one packet of AH, a whole IP packet, into the batch, unless it can be refused already. */
 static void take_ah(struct esp_in *in, const struct esp_datagrams *from)
 {
     struct ah_view view;
@@ -146,8 +154,10 @@ static void take_ah(struct esp_in *in, const struct esp_datagrams *from)
     in->last = NULL; /* may be ESP's */
     struct sa *sa = find_sa(in, view.spi, from);
     in->last = NULL;
-    if (!sa)
+    if (!sa) {
+        wait_for_sa(in, view.spi, from->data, from->len, from);
         return;
+    }
     if (!ah_fits(&view, sa)) {
         note(&in->counters->drop_in_ah, 1);
         return;
@@ -168,17 +178,7 @@ static void take_ah(struct esp_in *in, const struct esp_datagrams *from)
     add_to_batch(in, sa, from, number);
 }
 
-/* There is none yet; one that is dead or another worker's is not waited for. */
-static void wait_for_sa(struct esp_in *in, const uint8_t *packet, uint32_t len,
-                        const struct esp_datagrams *from)
-{
-    uint32_t spi;
-    memcpy(&spi, packet, sizeof(spi));
-    if (!sad_find(in->plane, ntohl(spi)))
-        early_keep(in->early, packet, len, from, in->now);
-}
-
-/* Puts one ESP packet into the batch, unless it can be refused already. */
+/* The same for ESP. */
 ALWAYS_INLINE void take(struct esp_in *in, uint8_t *packet, uint32_t len,
                         const struct esp_datagrams *from)
 {
@@ -191,7 +191,7 @@ ALWAYS_INLINE void take(struct esp_in *in, uint8_t *packet, uint32_t len,
     memcpy(head, packet, sizeof(head));
     struct sa *sa = find_sa(in, ntohl(head[0]), from);
     if (!sa) {
-        wait_for_sa(in, packet, len, from);
+        wait_for_sa(in, ntohl(head[0]), packet, len, from);
         return;
     }
     uint32_t around = ESP_HEADER + (uint32_t)sa->iv_len + sa->icv_len;

@@ -350,10 +350,39 @@ static void moves(void **state)
     pair_close(pair);
 }
 
+static time_us second(void)
+{
+    return TIME_SECOND;
+}
+
+/* What comes before its SA waits for it, as ESP does: the SPI stands elsewhere in AH. */
+static void waits_for_its_sa(void **state)
+{
+    (void)state;
+    for (size_t f = 0; f < ARRAY_LEN(families); f++) {
+        struct pair *pair = pair_open();
+        struct esp_sa_config c = config(1, families[f], 12), other = pair_mirror(&c);
+        uint8_t packet[2048];
+        int pause;
+        assert_int_equal(esp_add(pair->a.plane, &c, 1), 0);
+        for (uint16_t i = 0; i < 3; i++)
+            assert_int_equal(
+                receive(pair, &c, packet, seal_one(pair, &c, (uint16_t)(100 + i), packet), true),
+                0);
+        assert_int_equal(esp_add(pair->b.plane, &other, 1), 0);
+        end_clear(&pair->b);
+        assert_false(esp_in_early(pair->b.in, second, &pause));
+        assert_int_equal(pair->b.frame_count, 3);
+        assert_int_equal(end_counters(&pair->b).in_early, 3);
+        pair_close(pair);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(carried),
+        cmocka_unit_test(waits_for_its_sa),
         cmocka_unit_test(icv_is_the_rfcs),
         cmocka_unit_test(gmac_is_the_rfcs),
         cmocka_unit_test(every_octet),

@@ -407,7 +407,7 @@ LAB_ESP='ip proto 50 or ip6 proto 50 or (udp port 4500 and
 sniff()
 {
     spawn_at "$1" "sniff-$3" tcpdump -n -i "$2" -s "${5:-128}" -B 65536 -Z root -w "$LAB_DIR/$3.pcap" ${4:+"$4"}
-    wait_for 5 grep -q 'listening on' "$(logfile "sniff-$3")"
+    wait_for "${LAB_PATIENCE:-5}" grep -q 'listening on' "$(logfile "sniff-$3")"
 }
 
 # Ends a capture. Fails when the kernel could not hand on every packet: then counts mean nothing.
@@ -455,7 +455,7 @@ stream_start()
 {
     lab_blast || return
     spawn "$3" "$1-recv" "$LAB_BLAST" recv "$5"
-    sleep 0.1
+    wait_for "${LAB_PATIENCE:-5}" at "$3" grep -q ":$(printf %04X "$5") " /proc/net/udp /proc/net/udp6
     spawn "$2" "$1-send" "$LAB_BLAST" send "$4" "$5" "$6" "$7" "$8"
 }
 

@@ -414,7 +414,7 @@ matrix_run()
     esac
     shrike_need matrix && root_ready $peer || { skip "matrix, $peer" 'no root: test/net/roots.sh'; lab_summary; exit; }
     if [ -n "${SHRIKE_IN_VM:-}" ]; then
-        LAB_PATIENCE=240 LAB_POLL=0.4 slow=4 pace=100
+        slow=${MATRIX_SLOW:-4} pace=100
         modprobe -a esp4 esp6 ah4 ah6 xfrm_user xfrm4_tunnel xfrm6_tunnel af_key tun veth nf_tables nft_chain_nat nft_masq
         warm_kernel
     fi

@@ -27,6 +27,10 @@ where addresses change, the line says how many were lost. A client network behin
 the line says otherwise. strongSwan runs with its user-space data plane (kernel-libipsec: always ESP in UDP, no ESN, no AH), libreswan and OpenIKED with the ESP of
 Debian 12's kernel, in a virtual machine that emulates the processor: times there say nothing.
 
+Not in the tables: transport mode with strongSwan 6.1.0 and the kernel's ESP and AH, both roles, IPv4 and IPv6, with and without
+a NAT before the client or the gateway, rekeys by either side (`test/net/transport_peer.sh`, all well); traffic flow
+confidentiality with strongSwan and libreswan (`test/net/tfc.sh`); what a hostile libreswan does (doc/hostile.md).
+
 "refused" means that one side must not or cannot accept and does not, with what Shrike says of it; "fails" is a fault,
 or a run that did not finish. This file is written by the script alone; `test/net/matrix.sh PEER ROLE PATTERN` runs some
 lines anew and keeps the others.

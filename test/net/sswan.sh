@@ -138,7 +138,7 @@ END
     on "$name" rm -f /run/charon.vici
     rm -f "$LAB_DIR/log/$name-charon.log"
     spawn "$name" "$name" /usr/sbin/charon-systemd
-    wait_for 10 on "$name" swanctl --stats ||
+    wait_for "${LAB_PATIENCE:-10}" on "$name" swanctl --stats ||
         { tail -n 5 "$(logfile "$name")" >&2; return 1; }
     sswan_load "$name"
 }
@@ -151,8 +151,9 @@ sswan_load()
 
 sswan_up()
 {
-    timeout 30 nsenter -t "${HOST_PID[$1]}" --mount --net --uts --root --wd -- \
-        swanctl --initiate --child "${2:-net}" --timeout 20 >"$LAB_DIR/log/$1-up.log" 2>&1 ||
+    local patience=$((LAB_PATIENCE > 20 ? LAB_PATIENCE : 20))
+    timeout $((patience + 10)) nsenter -t "${HOST_PID[$1]}" --mount --net --uts --root --wd -- \
+        swanctl --initiate --child "${2:-net}" --timeout $patience >"$LAB_DIR/log/$1-up.log" 2>&1 ||
         { tail -n 4 "$LAB_DIR/log/$1-up.log"; return 1; }
 }
 

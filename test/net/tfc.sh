@@ -5,14 +5,16 @@
 #   client 192.168.7.2 ------- router ------- 198.51.100.1 server    10.20.0.1 and fd20::1 on lo
 #          virtual 10.99.0.x, fd99::x <=====tunnel=====>
 #
-#   test/net/tfc.sh [PART...]      parts: own six kernel
+#   test/net/tfc.sh [PART...]      parts: own six kernel libre
 #
 # own: Shrike with itself. six: with strongSwan's user-space data plane, which takes padding off and
-# puts none on. kernel: with the kernel's, which does both (tfc_padding); where this kernel has no
-# ESP: test/net/vm test/net/tfc.sh kernel.
+# puts none on. kernel: with the kernel's, which does both (tfc_padding). libre: the same by libreswan,
+# which can also say that it takes no padding. Where this kernel has no ESP:
+# test/net/vm -t 1200 test/net/tfc.sh kernel libre
 
 . "$(dirname "$0")/lib.sh"
 . "$LAB_LIB/sswan.sh"
+. "$LAB_LIB/libre.sh"
 . "$LAB_LIB/shrike.sh"
 kernel_esp()
 {
@@ -28,14 +30,14 @@ CLIENT=192.168.7.2 SERVER=198.51.100.1
 ESP=aes256gcm16-x25519-noesn
 
 lab_number=0
-# network CLIENT-KIND SERVER-KIND: own or a root of strongSwan. No card makes super-packets, so that
+# network CLIENT-KIND SERVER-KIND: own, a root of strongSwan, or libre. No card makes super-packets, so that
 # the sniffer sees each packet.
 network()
 {
     lab_number=$((lab_number + 1))
     client=client$lab_number server=server$lab_number router=router$lab_number
-    case $1 in own) host $client ;; *) sswan_host $client "$1" ;; esac
-    case $2 in own) host $server ;; *) sswan_host $server "$2" ;; esac
+    case $1 in own) host $client ;; libre) libre_host $client libre ;; *) sswan_host $client "$1" ;; esac
+    case $2 in own) host $server ;; libre) libre_host $server libre ;; *) sswan_host $server "$2" ;; esac
     host $router
     wire $client eth0 $router lan
     wire $router wan $server eth0
@@ -95,11 +97,11 @@ download()
     stop web
 }
 
-# one_length LABEL CAPTURE SENDER
+# one_length LABEL CAPTURE SENDER [FILTER]
 one_length()
 {
     local lengths
-    lengths=$(sniff_lengths "$2" "($LAB_ESP) and src $3")
+    lengths=$(sniff_lengths "$2" "($LAB_ESP) and src $3 ${4:-}")
     if [[ $lengths = *[0-9]* && $lengths != *' '* ]]; then pass "$1: $lengths"; else fail "$1" "lengths ${lengths:-none}"; fi
 }
 
@@ -195,7 +197,8 @@ with_strongswan()
         traffic "$label"
         sniff_stop "$1-$role" || fail capture 'has holes'
         one_length "$label: all that we send has one length" "$1-$role" $ours
-        [ -z "$2" ] || one_length "$label: and all that it sends" "$1-$role" $theirs
+        # The kernel makes one ESP packet of a datagram that is too large, and cuts that.
+        [ -z "$2" ] || one_length "$label: and all that it sends, but for what it cuts" "$1-$role" $theirs 'and ip[6:2] & 0x3fff == 0'
         expect "$label: dummies were among it" [ "$(counter $own out_dummies)" -ge 10 ]
         is "$label: nothing refused on arrival" \
             "$(shrike_status $own "sum(v for k, v in s['counters']['esp'].items() if k.startswith('drop_in'))")" 0
@@ -222,9 +225,70 @@ part_kernel()
     SSWAN_PLUGINS=
 }
 
+# libreswan ROLE WORDS: both ends up, ROLE is Shrike's; WORDS for libreswan
+libreswan()
+{
+    local words=(ike=aes256gcm16-prfsha256-x25519 esp=aes256gcm16-x25519 psk="$LAB_PSK" more="$2")
+    if [ "$1" = initiator ]; then
+        network own libre
+        addr $client lo 10.30.0.1/32
+        libre_conf $server local=$SERVER id=server.example.org rid=client@example.org lts=10.20.0.0/24 rts=10.30.0.0/24 "${words[@]}" &&
+            libre_start $server || return
+        shrike_client tfc=mtu send=10.20.0.0/24 local=10.30.0.0/24
+        shrike_up $client
+    else
+        network libre own
+        addr $client lo 10.30.0.1/32
+        shrike_server tfc=mtu networks=10.30.0.0/24 routes=10.20.0.0/24 pool= || return
+        libre_conf $client local=$CLIENT remote=$SERVER id=client@example.org rid=server.example.org lts=10.30.0.0/24 rts=10.20.0.0/24 "${words[@]}" &&
+            libre_start $client && libre_up $client
+    fi
+}
+
+# with_libreswan ROLE yes|no: does it say that it takes no padding? It pads itself in both cases.
+with_libreswan()
+{
+    local label="libreswan, padding not supported: $2, as $1" ours=$CLIENT theirs=$SERVER own size
+    libreswan "$1" "tfc=1300 send-no-esp-tfc=$2" >"$LAB_DIR/connect.out" 2>&1
+    began "$label" $? || return
+    own=$client
+    [ "$1" = initiator ] || own=$server ours=$SERVER theirs=$CLIENT
+    sniff $router wan "libre-$1-$2"
+    for size in 1 100 400 700 1100; do
+        on $client ping -q -c 2 -i 0.05 -W 5 -s $size -I 10.30.0.1 10.20.0.1 >"$LAB_DIR/ping.out" ||
+            fail "$label: ping of $size octets" "$(grep loss "$LAB_DIR/ping.out")"
+    done
+    sniff_stop "libre-$1-$2" || fail capture 'has holes'
+    one_length "$label: all that it sends has one length" "libre-$1-$2" $theirs
+    if [ "$2" = yes ]; then
+        many_lengths "$label: and we pad nothing" "libre-$1-$2" $ours
+    else
+        one_length "$label: and so has what we send" "libre-$1-$2" $ours
+    fi
+    is "$label: nothing refused on arrival" \
+        "$(shrike_status $own "sum(v for k, v in s['counters']['esp'].items() if k.startswith('drop_in'))")" 0
+    shrike_down $client >/dev/null 2>&1
+    libre_stop $client 2>/dev/null
+    libre_stop $server 2>/dev/null
+    shrike_stop $server 2>/dev/null
+}
+
+part_libre()
+{
+    local role said
+    if ! kernel_esp; then
+        skip libreswan 'this kernel has no ESP: test/net/vm test/net/tfc.sh libre'
+        return
+    fi
+    root_ready libre || { skip libreswan 'no root: test/net/roots.sh libre'; return; }
+    for role in initiator responder; do
+        for said in yes no; do with_libreswan $role $said; done
+    done
+}
+
 head -c 300000 /dev/urandom >"$LAB_DIR/blob"
 parts=("$@")
-[ $# -gt 0 ] || parts=(own six kernel)
+[ $# -gt 0 ] || parts=(own six kernel libre)
 for part in "${parts[@]}"; do
     "part_$part"
 done

@@ -49,7 +49,9 @@ static int need_root(const struct use *use)
 static void apply_options(const struct use *use, struct conf *conf)
 {
     const char *dir = use_option(use, "run-dir");
-    if (use_option(use, "debug"))
+    conf->told_level = use_option(use, "debug");
+    conf->told_run_dir = dir;
+    if (conf->told_level)
         conf->log_level = LEVEL_DEBUG;
     if (dir)
         snprintf(conf->run_dir, sizeof conf->run_dir, "%s", dir);

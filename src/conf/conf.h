@@ -5,6 +5,8 @@
  * nothing; every fault has file, line, the offending text and a suggestion. check   what can be
  * wrong although every line reads well: files that are missing or unreadable, a key that does not
  * match, expired certificates, weak PSKs, pools that overlap, no method of authentication.
+ * compare   what a running process would have to change to follow the file, and which rows of the
+ * table it cannot follow.
  *
  * The structs below are what the other folders read. `struct conf_tunnel` is all the engine needs;
  * paths of secret files stay paths here and are opened by the process that needs the secret (keys),
@@ -173,6 +175,9 @@ struct conf {
     int log_level;
 
     unsigned lines[CONF_OPTIONS_MAX]; /* where each option of the table was set; 0 = default */
+    char *values[CONF_OPTIONS_MAX];   /* as written there, but for secrets; NULL = default */
+    /* Told on the command line, whatever the file says: conf_inherit() keeps it. */
+    bool told_level, told_run_dir;
 };
 
 /* A fault, in words a person can act on. */
@@ -207,6 +212,36 @@ struct conf_notes {
 };
 int conf_inspect(const struct conf *conf, int64_t now, struct conf_faults *faults,
                  struct conf_notes *notes) MUST_USE;
+
+/* What is another in `after`, as a running process sees it: the texts of the options (not inline
+ * secrets, which the running one has wiped), and the clients. The strings belong to the two. */
+enum { CONF_CLIENTS_TOLD = 64 };
+struct conf_change {
+    const char *section, *key;
+    const char *before, *after; /* values as written, or the default's; "" = none */
+    unsigned line;              /* in the new file, else 0 */
+    bool fixed;
+};
+enum conf_client_change { CONF_CLIENT_ADDED, CONF_CLIENT_REMOVED, CONF_CLIENT_CHANGED };
+struct conf_changes {
+    size_t count, fixed; /* options; of those, such as need a restart */
+    struct conf_change at[CONF_OPTIONS_MAX];
+    size_t clients[3]; /* by conf_client_change */
+    size_t told;       /* names of the first ones */
+    struct {
+        enum conf_client_change what;
+        const char *name;
+    } client[CONF_CLIENTS_TOLD];
+};
+/* ERR_MEMORY. */
+int conf_compare(const struct conf *before, const struct conf *after,
+                 struct conf_changes *out) MUST_USE;
+/* What a running process cannot follow, as faults with line, old and new value, and the way out:
+ * ERR_CONFIG, or 0. A file of the other kind is such a fault, too. */
+int conf_followable(const struct conf *before, const struct conf *after,
+                    const struct conf_changes *changes, struct conf_faults *faults) MUST_USE;
+/* What the command line said to `before` holds for `after`. */
+void conf_inherit(struct conf *after, const struct conf *before);
 
 /* The algorithms of the proposals that are not to be recommended (suite_legacy(), and ENCR_NULL),
  * each once; ENCR 0 stands for AH. How many. */

@@ -24,6 +24,7 @@ struct option {
     bool peer;     /* `at` counts from struct conf_peer, */
     bool child;    /* from struct conf_child, else from struct conf */
     bool live;     /* stands uncommented in the default file */
+    bool fixed;    /* a running process cannot follow a change of it: conf_compare() */
     uint16_t size; /* octets of a number or a text field, or of a list's item */
     uint8_t most;  /* items of a list */
     option_setter *set;

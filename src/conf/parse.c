@@ -233,6 +233,8 @@ static void set_option(struct parser *p, const struct option *o, char *value)
         parser_fault(p, o->key, "leave the line out for the default", "the value is missing");
         return;
     }
+    if (!o->peer && !o->child && o->set != set_psk)
+        p->conf->values[option_index(o)] = strdup(value);
     o->set(p, o, option_home(p, o) + o->at, value);
 }
 
@@ -432,6 +434,8 @@ void conf_free(struct conf *conf)
     if (conf->peers)
         secret_wipe(conf->peers, conf->peer_count * sizeof *conf->peers);
     free(conf->peers);
+    for (size_t i = 0; i < CONF_OPTIONS_MAX; i++)
+        free(conf->values[i]);
     secret_wipe(conf, sizeof *conf);
     free(conf);
 }

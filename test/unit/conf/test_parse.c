@@ -60,6 +60,11 @@ static void assert_same(struct conf *a, struct conf *b)
 {
     memset(a->lines, 0, sizeof a->lines);
     memset(b->lines, 0, sizeof b->lines);
+    for (size_t i = 0; i < CONF_OPTIONS_MAX; i++) {
+        free(a->values[i]);
+        free(b->values[i]);
+        a->values[i] = b->values[i] = NULL;
+    }
     assert_same_selectors(a->tunnel.local_ts, b->tunnel.local_ts, CONF_SELECTORS);
     assert_same_selectors(a->tunnel.remote_ts, b->tunnel.remote_ts, CONF_SELECTORS);
     for (size_t i = 0; i < CONF_LISTEN; i++)

@@ -1,37 +1,11 @@
 /* Leases of virtual addresses: who has which, who had which. */
-#include "store/store.h"
+#include "store/lease.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    POOLS_MAX = 16,
     LOOK_BACK = 32, /* leases of one identity that are looked at: a shared one may hold thousands */
-};
-
-/* One address that was given out at least once. It stands in up to four lists: of its identity, of
- * its owner, by address, and, while nobody holds it, in the queue of its pool. */
-struct lease {
-    struct ip ip;
-    uint8_t pool; /* POOLS_MAX: of none */
-    bool reserved;
-    uint64_t who;   /* keyed hash of the identity, 0 = nobody yet */
-    uint64_t owner; /* 0 = free */
-    struct lease *next_of_who, *next_of_owner;
-    struct lease *older, *newer; /* queue of free ones */
-};
-
-struct pool {
-    struct prefix prefix;
-    uint64_t size, next; /* addresses for clients; the first never given out */
-    struct lease *oldest, *newest;
-};
-
-struct lease_book {
-    struct pool pools[POOLS_MAX];
-    size_t pool_count, held;
-    struct slab leases;
-    struct map by_who, by_owner, by_ip;
 };
 
 /* Network address, our own, and for IPv4 the broadcast address are not for clients. */
@@ -63,7 +37,7 @@ struct lease_book *lease_book_create(const struct prefix *pools, size_t count, s
                                      const struct random *random)
 {
     struct lease_book *book = calloc(1, sizeof(*book));
-    if (!book || count > POOLS_MAX)
+    if (!book || count > LEASE_POOLS_MAX)
         goto failed;
     for (size_t i = 0; i < count; i++)
         book->pools[i] = (struct pool){.prefix = pools[i], .size = client_addresses(&pools[i])};
@@ -92,11 +66,6 @@ void lease_book_free(struct lease_book *book)
 size_t lease_count(const struct lease_book *book)
 {
     return book->held;
-}
-
-static uint64_t ip_key(const struct lease_book *book, const struct ip *ip)
-{
-    return map_hash_bytes(&book->by_ip, ip, sizeof(*ip));
 }
 
 /* Never 0. */
@@ -182,7 +151,7 @@ static struct lease *enter(struct lease_book *book, const struct ip *ip, uint8_t
         return NULL;
     lease->ip = *ip;
     lease->pool = pool;
-    if (map_put(&book->by_ip, ip_key(book, ip), lease)) {
+    if (map_put(&book->by_ip, lease_ip_key(book, ip), lease)) {
         slab_give(&book->leases, lease);
         return NULL;
     }
@@ -194,12 +163,12 @@ static uint8_t pool_of(const struct lease_book *book, const struct ip *ip)
     for (size_t i = 0; i < book->pool_count; i++)
         if (prefix_contains(&book->pools[i].prefix, ip))
             return (uint8_t)i;
-    return POOLS_MAX;
+    return LEASE_POOLS_MAX;
 }
 
 int lease_reserve(struct lease_book *book, const struct ip *ip)
 {
-    if (map_get(&book->by_ip, ip_key(book, ip)))
+    if (map_get(&book->by_ip, lease_ip_key(book, ip)))
         return 0;
     struct lease *lease = enter(book, ip, pool_of(book, ip));
     if (!lease)
@@ -260,11 +229,11 @@ static bool for_clients(const struct pool *pool, const struct ip *ip)
     return ip->family == 6 || ip_compare(ip, &last) < 0;
 }
 
-static struct lease *wanted_one(struct lease_book *book, const struct ip *wanted)
+struct lease *lease_enter_free(struct lease_book *book, const struct ip *wanted)
 {
     uint8_t pool = pool_of(book, wanted);
-    if (pool == POOLS_MAX || !for_clients(&book->pools[pool], wanted) ||
-        map_get(&book->by_ip, ip_key(book, wanted)))
+    if (pool == LEASE_POOLS_MAX || !for_clients(&book->pools[pool], wanted) ||
+        map_get(&book->by_ip, lease_ip_key(book, wanted)))
         return NULL;
     struct lease *lease = enter(book, wanted, pool);
     if (lease)
@@ -280,7 +249,7 @@ static struct lease *never_used(struct lease_book *book, uint8_t family)
             continue;
         while (pool->next < pool->size) { /* what is skipped was entered before: bounded by that */
             struct ip ip = client_address(pool, pool->next);
-            if (map_get(&book->by_ip, ip_key(book, &ip))) {
+            if (map_get(&book->by_ip, lease_ip_key(book, &ip))) {
                 pool->next++;
                 continue;
             }
@@ -303,8 +272,7 @@ static struct lease *longest_unused(struct lease_book *book, uint8_t family)
     return NULL;
 }
 
-/* Gives a free lease to this identity and owner. */
-static int give(struct lease_book *book, struct lease *lease, uint64_t who, uint64_t owner)
+int lease_give(struct lease_book *book, struct lease *lease, uint64_t who, uint64_t owner)
 {
     int result = 0;
     queue_remove(book, lease);
@@ -314,9 +282,9 @@ static int give(struct lease_book *book, struct lease *lease, uint64_t who, uint
         if (result == 0)
             lease->who = who;
     }
-    if (result == 0)
+    if (result == 0 && owner)
         result = list_add(&book->by_owner, owner, lease, &lease->next_of_owner);
-    if (result) {
+    if (result || owner == 0) {
         queue_add(book, lease);
         return result;
     }
@@ -330,7 +298,7 @@ static int take_fixed(struct lease_book *book, const struct ip *fixed, uint64_t 
     int result = lease_reserve(book, fixed);
     if (result)
         return result;
-    struct lease *lease = map_get(&book->by_ip, ip_key(book, fixed));
+    struct lease *lease = map_get(&book->by_ip, lease_ip_key(book, fixed));
     if (lease->owner == owner)
         return 0;
     if (lease->owner)
@@ -338,7 +306,7 @@ static int take_fixed(struct lease_book *book, const struct ip *fixed, uint64_t 
     else
         queue_remove(book, lease);
     lease->reserved = true;
-    return give(book, lease, who, owner);
+    return lease_give(book, lease, who, owner);
 }
 
 int lease_take(struct lease_book *book, uint8_t family, const struct identity *id, uint64_t owner,
@@ -363,7 +331,7 @@ int lease_take(struct lease_book *book, uint8_t family, const struct identity *i
     }
     lease = had_before(book, who, family, wanted);
     if (!lease && wanted)
-        lease = wanted_one(book, wanted);
+        lease = lease_enter_free(book, wanted);
     if (!lease)
         lease = never_used(book, family);
     if (!lease)
@@ -371,7 +339,7 @@ int lease_take(struct lease_book *book, uint8_t family, const struct identity *i
     if (!lease)
         return ERR_ADDRESS;
     *out = lease->ip;
-    return give(book, lease, who, owner);
+    return lease_give(book, lease, who, owner);
 }
 
 static void change_owner(struct lease_book *book, struct lease *lease, uint64_t owner)

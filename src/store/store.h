@@ -40,5 +40,31 @@ void lease_release(struct lease_book *book, uint64_t owner, time_us now);
 /* All leases of all owners: those who held them are gone together. They stay remembered. */
 void lease_release_all(struct lease_book *book, time_us now);
 size_t lease_count(const struct lease_book *book); /* held now */
+/* The owner holds this very address. */
+bool lease_holds(const struct lease_book *book, uint64_t owner, const struct ip *ip);
+bool lease_is_reserved(const struct lease_book *book, const struct ip *ip);
+
+/* ---- from one book to its successor, in another process and perhaps with other pools
+ *
+ * Identities are kept as keyed hashes only, so the successor takes the key over first. */
+struct lease_key {
+    uint64_t word[2];
+};
+struct lease_record {
+    struct ip ip;
+    uint64_t who, owner; /* owner 0: free, but remembered */
+};
+struct lease_walk { /* {0} begins; the book must not change meanwhile */
+    size_t pool, cursor;
+    const struct lease *at;
+};
+struct lease_key lease_key_of(const struct lease_book *book);
+/* ERR_STATE: the book knows somebody already. */
+int lease_take_key(struct lease_book *book, const struct lease_key *key) MUST_USE;
+/* The next records, at most max: the free ones by their age, then the held ones. 0 = the end. */
+size_t lease_export(const struct lease_book *book, struct lease_walk *walk,
+                    struct lease_record *out, size_t max);
+/* ERR_ADDRESS: this book does not have it for clients; ERR_EXISTS; ERR_LIMIT, ERR_MEMORY. */
+int lease_import(struct lease_book *book, const struct lease_record *record) MUST_USE;
 
 #endif

@@ -220,6 +220,80 @@ static void gateway_addresses(void **state)
     assert_string_equal(ip_print(&ip, text), "fd00::1");
 }
 
+/* ---- a successor */
+
+static size_t hand_on(const struct lease_book *from, struct lease_book *to)
+{
+    struct lease_key key = lease_key_of(from);
+    struct lease_walk walk = {0};
+    struct lease_record records[3];
+    size_t count, refused = 0;
+    assert_int_equal(lease_take_key(to, &key), 0);
+    while ((count = lease_export(from, &walk, records, 3)))
+        for (size_t i = 0; i < count; i++)
+            refused += lease_import(to, &records[i]) != 0;
+    return refused;
+}
+
+/* Who holds what, who had what, and whose turn it is to lose his: all as before. */
+static void a_successor_goes_on(void **state)
+{
+    (void)state;
+    struct lease_book *book = book_of("10.9.0.0/29", "fd00:9::/64");
+    assert_string_equal(take(book, 4, "alice@x", 1, NULL, NULL), "10.9.0.2");
+    assert_string_equal(take(book, 6, "alice@x", 1, NULL, NULL), "fd00:9::2");
+    assert_string_equal(take(book, 4, "bob@x", 2, NULL, NULL), "10.9.0.3");
+    assert_string_equal(take(book, 4, "carol@x", 3, NULL, NULL), "10.9.0.4");
+    assert_string_equal(take(book, 4, "dave@x", 4, NULL, NULL), "10.9.0.5");
+    lease_release(book, 4, 2); /* dave's is the longest unused */
+    lease_release(book, 3, 3);
+    struct lease_book *next = book_of("10.9.0.0/29", "fd00:9::/64");
+    assert_int_equal(hand_on(book, next), 0);
+    assert_int_equal(lease_count(next), 3);
+    struct ip ip;
+    assert_true(ip_parse("10.9.0.2", &ip));
+    assert_true(lease_holds(next, 1, &ip));
+    assert_false(lease_holds(next, 2, &ip));
+    assert_string_equal(take(next, 4, "alice@x", 1, NULL, NULL), "10.9.0.2");
+    assert_string_equal(take(next, 4, "CAROL@x", 9, NULL, NULL), "10.9.0.4");
+    assert_string_equal(take(next, 4, "erin@x", 10, NULL, NULL), "10.9.0.6");
+    assert_string_equal(take(next, 4, "fred@x", 11, NULL, NULL), "10.9.0.5");
+    assert_string_equal(take(next, 4, "gus@x", 12, NULL, NULL), "no-address");
+    lease_release(next, 1, 5);
+    assert_string_equal(take(next, 4, "gus@x", 12, NULL, NULL), "10.9.0.2");
+    struct lease_key key = lease_key_of(book);
+    assert_int_equal(lease_take_key(next, &key), ERR_STATE);
+    lease_book_free(book);
+    lease_book_free(next);
+}
+
+/* What the new pools have not is not taken over; a fixed address is. */
+static void other_pools(void **state)
+{
+    (void)state;
+    struct ip fixed, former;
+    struct lease_book *book = book_of("10.9.0.0/29", NULL);
+    assert_string_equal(take(book, 4, "alice@x", 1, NULL, NULL), "10.9.0.2");
+    assert_string_equal(take(book, 4, "bob@x", 2, "10.8.0.7", NULL), "10.8.0.7");
+    assert_string_equal(take(book, 4, "carol@x", 3, NULL, NULL), "10.9.0.3");
+    lease_release(book, 3, 1);
+    struct lease_book *next = book_of("10.10.0.0/29", NULL);
+    assert_true(ip_parse("10.8.0.7", &fixed) && ip_parse("10.9.0.2", &former));
+    assert_int_equal(lease_reserve(next, &fixed), 0);
+    assert_int_equal(hand_on(book, next), 2);
+    assert_true(lease_holds(next, 2, &fixed));
+    assert_true(lease_is_reserved(next, &fixed));
+    assert_false(lease_holds(next, 1, &former));
+    assert_false(lease_is_reserved(next, &former));
+    assert_int_equal(lease_count(next), 1);
+    assert_string_equal(take(next, 4, "alice@x", 1, NULL, NULL), "10.10.0.2");
+    struct lease_record twice = {.ip = fixed, .who = 7, .owner = 8}, nobody = {.ip = former};
+    assert_int_equal(lease_import(next, &twice), ERR_EXISTS);
+    assert_int_equal(lease_import(next, &nobody), ERR_ARGUMENT);
+    lease_book_free(book);
+    lease_book_free(next);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -232,6 +306,8 @@ int main(void)
         cmocka_unit_test(moved),
         cmocka_unit_test(bounded),
         cmocka_unit_test(gateway_addresses),
+        cmocka_unit_test(a_successor_goes_on),
+        cmocka_unit_test(other_pools),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -41,6 +41,8 @@ static const struct verb_option rekey_options[] = {
     RUN_DIR_OPTION,
     HELP_OPTION,
     {0}};
+static const struct verb_option reload_options[] = {
+    {"json", 'j', NULL, "what came of it as one JSON object"}, RUN_DIR_OPTION, HELP_OPTION, {0}};
 static const struct verb_option explain_options[] = {{"all", 'a', NULL, "not only the last"},
                                                      {"json", 'j', NULL, "as one JSON object"},
                                                      RUN_DIR_OPTION,
@@ -126,6 +128,18 @@ const struct verb verb_table[] = {
      .most = 1,
      .kind = WORD_NAME_OR_LAST,
      .run = verb_explain},
+    {.name = "reload",
+     .words = "[NAME|FILE]",
+     .summary = "Take a changed configuration without ending tunnels",
+     .options = reload_options,
+     .text = "Reads the file and all that it names again (SIGHUP does the same). Tunnels that the\n"
+             "change does not concern stay as they are; those of clients that are taken out, or\n"
+             "whose secret or address is another, end. A fault in the file, or an option that\n"
+             "cannot change while it runs, is named with its line, and then nothing has changed\n"
+             "(exit code 6). Exit code 1 when something else was in the way.",
+     .most = 1,
+     .kind = WORD_NAME,
+     .run = verb_reload},
     {.name = "rekey",
      .words = "[NAME|FILE]",
      .summary = "Replace the keys of tunnels now",

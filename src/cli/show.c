@@ -194,6 +194,15 @@ static void print_flood(const json_t *status)
     printf("\n");
 }
 
+static void print_reading(const json_t *status, time_t now)
+{
+    char span[32];
+    time_t read = (time_t)number_of(status, "config_read");
+    if (read)
+        printf("  conf  %s, read %s ago\n", text_of(status, "file"),
+               print_span(now > read ? (uint64_t)(now - read) : 0, span));
+}
+
 void print_status(const json_t *status)
 {
     char span[32];
@@ -220,6 +229,7 @@ void print_status(const json_t *status)
     print_list(", DNS", json_object_get(status, "dns"));
     print_list(", listening on", json_object_get(status, "listen"));
     printf("\n");
+    print_reading(status, now);
     print_pools(status);
     print_flood(status);
     print_counters(status, "  drops", "drop_", true);

@@ -59,6 +59,7 @@ int verb_up(const struct use *use);
 int verb_down(const struct use *use);
 int verb_status(const struct use *use);
 int verb_rekey(const struct use *use);
+int verb_reload(const struct use *use);
 int verb_explain(const struct use *use);
 int verb_check(const struct use *use);
 int verb_config(const struct use *use);

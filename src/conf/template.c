@@ -37,6 +37,9 @@ static void print_section(FILE *out, const struct section *s, uint8_t role)
                             : o->fallback         ? o->fallback
                                                   : o->example;
         comment(out, o->help);
+        if (o->fixed)
+            comment(out, role == ROLE_GATEWAY ? "(A change needs a restart: reload refuses it.)"
+                                              : "(A change needs down and up: reload refuses it.)");
         fprintf(out, "%s%s = %s\n", o->live ? "" : "#", o->key, value);
     }
 }

@@ -24,6 +24,7 @@
  * most 256), those whose id is over `after`, in ascending order: a reader asks on until
  *     "more_tunnels" is absent:
  *     {"version": 1, "program", "role": "gateway"|"client", "name", "pid", "since", "file",
+ *      "config_read": when that file was read last,
  *      "state": "starting"|"connecting"|"established"|"serving"|"stopping",
  *                    (client: connecting until established; gateway: serving)
  *      "listen": ["0.0.0.0:500", ...],
@@ -68,6 +69,15 @@
  *
  *   Rekey {"what": "ike"|"child"|"all", "tunnel": id} -> {"started": n}. Without "tunnel": all.
  *     The ends are seen by Watch.
+ *
+ *   Reload {} -> when all has been done:
+ *     {"version": 1, "name", "file", "changed": [{"section", "option", "before", "after"}...],
+ *      "clients": {"added": [name...], "added_count": n, the same for "removed" and "changed"},
+ *      "secrets": shared secrets that are another, "certificate": is ours another?,
+ *      "authorities": are they other ones?, "stayed": tunnels, "ended": tunnels,
+ *      "ended_tunnels": [EVENT...], "warnings": [a line...], "elapsed_ms"}
+ *     Errors: Refused (nothing has changed; "faults": [a line...] and "configuration": true when it
+ *     is the file's), InProgress, Broken (keys and ike are made anew with the new configuration).
  *
  *   Watch {} with more: {"event": "watching"} at once, then every EVENT as it happens.
  *

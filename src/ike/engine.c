@@ -310,5 +310,6 @@ void ike_usage(const struct ike_engine *e, struct ike_usage *out)
                               .cookies = gate_is_crowded(e),
                               .puzzle = e->gate ? e->gate->difficulty : 0,
                               .actions = e->action_count,
+                              .judging = e->sweep != NULL,
                               .fragments = e->fragment_octets};
 }

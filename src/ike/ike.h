@@ -440,6 +440,7 @@ struct ike_usage {
     size_t sas, children, messages, timers, half_open, actions, fragments;
     bool cookies;   /* so many are half-open that strangers need a cookie */
     uint8_t puzzle; /* difficulty of the puzzle they must solve besides, 0 = none */
+    bool judging;   /* after a reload it is not yet known of each peer whether it may stay */
 };
 void ike_usage(const struct ike_engine *engine, struct ike_usage *out);
 

@@ -150,6 +150,14 @@ static bool same_address(const struct ip *has, const struct ip *may)
     return has->family == 0 || ip_equal(has, may);
 }
 
+static const char *way_back(int err)
+{
+    return err == ERR_UNKNOWN_PEER
+               ? "name it in a [client] section and reload, if it is to come back"
+           : err == ERR_ADDRESS ? "it may connect again and gets another one"
+                                : "give it the new secret, or look at `methods` in [auth]";
+}
+
 static void send_away(struct ike_engine *e, struct tunnel *t, int err)
 {
     char who[IDENTITY_TEXT];
@@ -157,10 +165,12 @@ static void send_away(struct ike_engine *e, struct tunnel *t, int err)
     tunnel_peer(t, &peer);
     identity_text(&peer, who);
     tunnel_close(e, t, err, 0,
-                 explain(e,
-                         "the configuration does not let it in any more: %.120s: %.100s; name it "
-                         "in a [client] section and reload, if it is to come back",
-                         who, err_sentence(err)));
+                 explain(e, "the configuration does not let it in any more: %.120s: %.100s; %s",
+                         who,
+                         err == ERR_AUTH      ? "its secret or its method is another now"
+                         : err == ERR_ADDRESS ? "its inner address is none that it may have now"
+                                              : err_sentence(err),
+                         way_back(err)));
 }
 
 static void other_address(struct ike_engine *e, struct tunnel *t, const struct ike_answer *answer)

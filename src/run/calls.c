@@ -159,6 +159,7 @@ static json_t *whole_status(struct monitor *m, const struct control_call *call)
     json_t *out = common(m), *tunnels = status_json(m, call->after, call->limit);
     char dns[ADDR_TEXT];
     json_object_set_new(out, "since", json_real((double)m->since));
+    json_object_set_new(out, "config_read", json_real((double)m->read_at));
     set_text(out, "file", m->conf->file);
     set_text(out, "state", state_word(m));
     if (m->conf->gateway) {
@@ -490,6 +491,8 @@ static void handle(void *context, struct ctl_client_ref client, const char *meth
         call_down(m, client, parameters);
     else if (strcmp(method, "Rekey") == 0)
         call_rekey(m, client, parameters);
+    else if (strcmp(method, "Reload") == 0)
+        reload_begin(m, &client);
     else
         refuse(m, client, "org.shrike.MethodNotFound", "there is no such method", NULL);
 }

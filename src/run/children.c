@@ -105,17 +105,24 @@ static void forget_secrets(struct conf *conf)
 }
 
 /* keys has its copy of what the file said, and is made first: nobody who is made later gets one. */
+pid_t children_spawn_keys(struct conf *conf, const struct keys_process_args *args)
+{
+    struct keys_process_args own = *args;
+    int keep[3] = {own.monitor_fd, own.ike_fd, own.former_fd};
+    size_t count = own.former_fd < 0 ? 2 : 3;
+    pid_t pid = run_spawn(ROLE_KEYS, conf->tunnel.name, keep, count, keys_process, &own);
+    forget_secrets(conf);
+    return pid;
+}
+
 static pid_t make_keys(struct monitor *m, const struct ends *ends, bool again)
 {
     struct keys_process_args args = {.conf = m->conf,
                                      .monitor_fd = ends->monitor[ROLE_KEYS],
                                      .ike_fd = ends->keys_ike,
+                                     .former_fd = -1,
                                      .read_again = again};
-    int keep[] = {args.monitor_fd, args.ike_fd};
-    pid_t pid =
-        run_spawn(ROLE_KEYS, m->conf->tunnel.name, keep, ARRAY_LEN(keep), keys_process, &args);
-    forget_secrets(m->conf);
-    return pid;
+    return children_spawn_keys(m->conf, &args);
 }
 
 static pid_t make_ike(struct monitor *m, const struct ends *ends)
@@ -208,7 +215,7 @@ static int make_all(struct monitor *m, unsigned mask, bool again)
 #define TERMINATE(text) ((text)[sizeof(text) - 1] = 0)
 
 /* A child that was taken over may say anything; texts, at least, shall end. */
-static void end_texts(struct ipc_message *message)
+void children_end_texts(struct ipc_message *message)
 {
     switch (message->kind) {
     case IPC_FAULT:
@@ -242,7 +249,7 @@ static int first_word(struct monitor *m, enum run_role role)
     if (result == 0 && m->in.kind == IPC_READY)
         return 1;
     if (result == 0 && m->in.kind == IPC_FAULT) {
-        end_texts(&m->in);
+        children_end_texts(&m->in);
         log_error("%s", m->in.fault.text);
         return m->in.fault.exit_code > 0 ? -m->in.fault.exit_code : -RUN_EXIT_FAILED;
     }
@@ -331,6 +338,15 @@ static void died(struct monitor *m, enum run_role role, int status)
                                     : "it is made anew, and ike with it");
     if (role != ROLE_IKE)
         kill_now(&m->children[ROLE_IKE]);
+    reload_died(m, role);
+}
+
+void children_drop(struct monitor *m, enum run_role role)
+{
+    struct child *child = &m->children[role];
+    kill_now(child);
+    child->restarts++;
+    child->restart_at = run_now();
 }
 
 void children_reap(struct monitor *m)
@@ -341,6 +357,7 @@ void children_reap(struct monitor *m)
         if (child->pid && waitpid(child->pid, &status, WNOHANG) == child->pid)
             died(m, role, status);
     }
+    reload_reap(m);
 }
 
 time_us children_deadline(const struct monitor *m)
@@ -418,7 +435,7 @@ static void network(struct monitor *m, const struct ipc_message *message)
 static void take(struct monitor *m, enum run_role role)
 {
     const struct ipc_message *message = &m->in;
-    end_texts(&m->in);
+    children_end_texts(&m->in);
     switch (message->kind) {
     case IPC_READY:
         now_ready(m, role);
@@ -434,6 +451,12 @@ static void take(struct monitor *m, enum run_role role)
         words_log(m, &message->event);
         connect_event(m, &message->event.what);
         control_event(m, &message->event);
+        reload_event(m, &message->event);
+        break;
+    case IPC_RELOAD_DONE:
+    case IPC_JUDGED:
+    case IPC_TAKEN_OVER:
+        reload_take(m, message);
         break;
     case IPC_COMMAND_DONE:
         connect_started(m, message);

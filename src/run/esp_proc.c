@@ -194,6 +194,8 @@ static void read_monitor(struct esp_process *p)
             close(attached);
         if (p->in.kind == IPC_STATUS_ASK)
             report_all(p, p->in.serial);
+        else if (p->in.kind == IPC_LEVEL)
+            log_set_level((enum log_level)p->in.level.level);
         else if (p->in.kind == IPC_STOP)
             p->done = true;
     }

@@ -1,5 +1,6 @@
 /* The ike process: the engine, its UDP sockets, and nothing else. One thread, one epoll. */
 #include "run/pump.h"
+#include "run/renewal.h"
 #include "run/sandbox.h"
 
 #include <stdlib.h>
@@ -26,6 +27,10 @@ struct ike_process {
     bool room_wanted;
     bool stopping, done;
     time_us stop_by;
+    struct renewal *next, *in_force;     /* in_force NULL: the one that this process began with */
+    struct conf_credentials credentials; /* of that; the engine borrows them */
+    int former_keys_fd;
+    bool judging; /* the monitor waits to hear who may stay */
     struct ipc_message in;
     uint8_t datagram[DATAGRAM_MAX];
 };
@@ -139,18 +144,27 @@ static void hear_errors(const struct ike_process *p)
 static void read_keys(struct ike_process *p)
 {
     int result;
-    while ((result = ipc_receive(p->args->keys_fd, &p->in, NULL)) == 0) {
+    while ((result = ipc_receive(p->pump.keys_fd, &p->in, NULL)) == 0) {
         if (p->in.kind != IPC_ANSWER)
             continue;
-        if (p->pump.questions > 0)
-            p->pump.questions--;
-        ike_answer(p->pump.engine, run_now(), &p->in.answer);
-        pump_drain(&p->pump);
+        pump_answer(&p->pump, &p->in.answer);
         ipc_wipe(&p->in);
     }
     if (result == ERR_CLOSED) {
         p->pump.keys_gone = true; /* the monitor restarts both of us */
-        watch(p, EPOLL_CTL_DEL, p->args->keys_fd, 0, 0);
+        watch(p, EPOLL_CTL_DEL, p->pump.keys_fd, 0, 0);
+    }
+}
+
+/* What it still answers has been asked anew. */
+static void read_former_keys(struct ike_process *p)
+{
+    int result = ERR_CLOSED;
+    while (p->former_keys_fd >= 0 && (result = ipc_receive(p->former_keys_fd, &p->in, NULL)) == 0)
+        ipc_wipe(&p->in);
+    if (result == ERR_CLOSED && p->former_keys_fd >= 0) {
+        close(p->former_keys_fd);
+        p->former_keys_fd = -1;
     }
 }
 
@@ -177,11 +191,124 @@ static void stop(struct ike_process *p)
     pump_drain(&p->pump);
 }
 
+/* ---- a changed configuration */
+
+static void reload_done(struct ike_process *p, const struct ipc_reload_done *what)
+{
+    static struct ipc_message reply;
+    ipc_prepare(&reply, IPC_RELOAD_DONE, 0);
+    reply.reload_done = *what;
+    if (outbox_send(&p->pump.outbox, p->args->monitor_fd, &reply))
+        log_debug("the monitor does not hear of the new configuration");
+}
+
+static void begin_renewal(struct ike_process *p)
+{
+    renewal_free(p->next);
+    p->next = renewal_create(p->pump.conf, &p->in.reload);
+}
+
+static void end_renewal(struct ike_process *p)
+{
+    struct ipc_reload_done done = {.result = p->next ? renewal_finish(p->next) : ERR_MEMORY};
+    reload_done(p, &done);
+}
+
+static void fill_setup(const struct conf *conf, const struct conf_credentials *credentials,
+                       struct ike_setup *setup)
+{
+    setup->tunnel = &conf->tunnel;
+    setup->trust = credentials->trust;
+    setup->own_id = conf->tunnel.local_id;
+    for (size_t i = 0; i < credentials->chain_count && i < IKE_CERTS_OWN; i++)
+        setup->own_certs[setup->own_cert_count++] = credentials->chain[i];
+    if (setup->own_id.type == IDENTITY_NONE && setup->own_cert_count)
+        (void)cert_identity(setup->own_certs[0], &setup->own_id);
+}
+
+/* From here on the engine has the new one, and borrows nothing of the former. */
+static void let_go_of_former(struct ike_process *p)
+{
+    p->pump.conf = &p->next->conf;
+    p->pump.forwards_network |= p->next->sites; /* and what stands is still to be taken down */
+    if (!p->in_force)
+        conf_credentials_free(&p->credentials);
+    renewal_free(p->in_force);
+    p->in_force = p->next;
+    p->next = NULL;
+}
+
+/* A new keys process, which has read the new configuration: both are in force from now on. */
+static void renew(struct ike_process *p, int keys_fd)
+{
+    struct ipc_reload_done done = {.in_force = true, .result = ERR_STATE};
+    struct ike_setup setup = {.random = &random_system};
+    if (!p->next || renewal_finish(p->next)) {
+        close(keys_fd);
+        reload_done(p, &done);
+        return;
+    }
+    const struct conf_credentials *before =
+        p->in_force ? &p->in_force->credentials : &p->credentials;
+    done.own_changed = !renewal_same_own(before, &p->next->credentials);
+    done.trust_changed = !renewal_same_trust(before, &p->next->credentials);
+    read_former_keys(p);
+    if (p->former_keys_fd >= 0)
+        close(p->former_keys_fd);
+    p->former_keys_fd = pump_change_keys(&p->pump, keys_fd);
+    watch(p, EPOLL_CTL_ADD, keys_fd, EPOLLIN, FROM_KEYS);
+    fill_setup(&p->next->conf, &p->next->credentials, &setup);
+    done.result = ike_reload(p->pump.engine, run_now(), &setup);
+    if (done.result == 0)
+        let_go_of_former(p);
+    p->judging = done.result == 0;
+    reload_done(p, &done);
+    pump_drain(&p->pump);
+}
+
+static void take_peer(struct ike_process *p, int fd)
+{
+    if (fd >= 0 && p->in.peer.role == ROLE_KEYS)
+        renew(p, fd);
+    else if (fd >= 0)
+        close(fd);
+}
+
+static void tell_judged(struct ike_process *p)
+{
+    static struct ipc_message message;
+    struct ike_usage usage;
+    if (!p->judging)
+        return;
+    ike_usage(p->pump.engine, &usage);
+    if (usage.judging)
+        return;
+    p->judging = false;
+    ipc_prepare(&message, IPC_JUDGED, 0);
+    message.judged = p->pump.judged;
+    if (outbox_send(&p->pump.outbox, p->args->monitor_fd, &message))
+        log_debug("the monitor does not hear who stays");
+}
+
 static void read_monitor(struct ike_process *p)
 {
-    int result;
-    while ((result = ipc_receive(p->args->monitor_fd, &p->in, NULL)) == 0) {
-        if (p->in.kind == IPC_COMMAND)
+    int result, attached;
+    while ((result = ipc_receive(p->args->monitor_fd, &p->in, &attached)) == 0) {
+        if (p->in.kind == IPC_PEER) {
+            take_peer(p, attached);
+            continue;
+        }
+        if (attached >= 0)
+            close(attached);
+        if (p->in.kind == IPC_RELOAD)
+            begin_renewal(p);
+        else if (p->in.kind == IPC_CERT && p->next)
+            renewal_cert(p->next, &p->in.cert);
+        else if (p->in.kind == IPC_RELOAD_END)
+            end_renewal(p);
+        else if (p->in.kind == IPC_LEVEL)
+            log_set_level((enum log_level)p->in.level.level);
+        else if (p->in.kind == IPC_COMMAND)
             command(p);
         else if (p->in.kind == IPC_NET_DONE)
             pump_net_done(&p->pump, &p->in.done);
@@ -199,9 +326,10 @@ static void dispatch(struct ike_process *p, const struct epoll_event *event)
     uint64_t what = event->data.u64;
     if (what == FROM_MONITOR && (event->events & ~(uint32_t)EPOLLOUT))
         read_monitor(p);
-    else if (what == FROM_KEYS)
+    else if (what == FROM_KEYS) {
+        read_former_keys(p);
         read_keys(p);
-    else if (what == FROM_ESP)
+    } else if (what == FROM_ESP)
         pump_read_esp(&p->pump);
     if (what >= FROM_SOCKETS && (event->events & EPOLLERR))
         read_errors(p, (what - FROM_SOCKETS) / 2, (what - FROM_SOCKETS) % 2);
@@ -278,6 +406,7 @@ static void serve(struct ike_process *p)
             pump_drain(&p->pump);
         }
         pump_settle(&p->pump);
+        tell_judged(p);
         pause_or_go_on(p);
         flush_outbox(p);
         if (p->pump.esp_gone)
@@ -285,21 +414,15 @@ static void serve(struct ike_process *p)
     }
 }
 
-static int make_engine(struct ike_process *p, struct conf_credentials *credentials)
+static int make_engine(struct ike_process *p)
 {
     const struct conf *conf = p->args->conf;
     struct ike_setup setup = {
-        .tunnel = &conf->tunnel,
         .random = &random_system,
-        .trust = credentials->trust,
-        .own_id = conf->tunnel.local_id,
         .wall_clock = run_wall_clock,
         .id_base = ((uint64_t)p->args->generation << 32) + 1,
     };
-    for (size_t i = 0; i < credentials->chain_count && i < IKE_CERTS_OWN; i++)
-        setup.own_certs[setup.own_cert_count++] = credentials->chain[i];
-    if (setup.own_id.type == IDENTITY_NONE && setup.own_cert_count)
-        (void)cert_identity(setup.own_certs[0], &setup.own_id);
+    fill_setup(conf, &p->credentials, &setup);
     setup.has_crash_secret = state_secret(conf, setup.crash_secret) == 0;
     p->pump.engine = ike_create(&setup, run_now());
     secret_wipe(setup.crash_secret, sizeof(setup.crash_secret));
@@ -317,11 +440,11 @@ static void watch_all(struct ike_process *p)
 int ike_process(void *context)
 {
     static struct ike_process p;
-    static struct conf_credentials credentials; /* the engine borrows them for its life */
     const struct ike_process_args *args = context;
     struct conf_faults faults = {.count = 0};
     char why[256];
     p.args = args;
+    p.former_keys_fd = -1;
     p.pump = (struct pump){.conf = args->conf,
                            .sockets = args->sockets,
                            .keys_fd = args->keys_fd,
@@ -332,13 +455,13 @@ int ike_process(void *context)
     if (crypto_init())
         return run_fault(args->monitor_fd, RUN_EXIT_FAILED,
                          "the crypto library failed its self-test: reinstall libssl3");
-    if (conf_credentials_read(args->conf, CONF_WANT_CERTS | CONF_WANT_TRUST, &credentials,
+    if (conf_credentials_read(args->conf, CONF_WANT_CERTS | CONF_WANT_TRUST, &p.credentials,
                               &faults)) {
         conf_fault_print(&faults.at[0], why, sizeof(why));
         return run_fault(args->monitor_fd, RUN_EXIT_CONFIG, "%s", why);
     }
     p.epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (p.epoll < 0 || make_engine(&p, &credentials))
+    if (p.epoll < 0 || make_engine(&p))
         return run_fault(args->monitor_fd, RUN_EXIT_FAILED,
                          "the tunnels do not fit into memory: set max-tunnels lower");
     watch_all(&p);

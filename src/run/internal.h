@@ -67,6 +67,7 @@ int run_fault(int monitor_fd, int exit_code, const char *format, ...) PRINTF_LIK
 struct keys_process_args {
     const struct conf *conf;
     int monitor_fd, ike_fd;
+    int former_fd;   /* to the keys process whose place this one takes, or -1 */
     bool read_again; /* the secrets in conf were wiped: read the file once more */
 };
 int keys_process(void *args);

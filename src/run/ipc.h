@@ -2,7 +2,8 @@
  * binary on both ends, so no marshalling. On the wire a message is its kind, its serial and the one
  * member of the union that belongs to the kind; a message of any other size is refused.
  *
- * Who talks to whom: monitor - keys, monitor - ike, monitor - esp, ike - keys, ike - esp.
+ * Who talks to whom: monitor - keys, monitor - ike, monitor - esp, ike - keys, ike - esp; and a
+ * keys process with its successor, once.
  * Descriptors are non-blocking. Who may wait for room: a sender towards keys or esp (their
  * questions are counted, so both ways together cannot fill up); nobody towards ike or monitor.
  * When the monitor's end of a pair is closed the process ends itself.
@@ -12,14 +13,16 @@
 
 #include "esp/esp.h"
 #include "ike/ike.h"
+#include "store/store.h"
 
 /* X(kind, octets of the body that travels with it) */
 #define IPC_LIST(X)                                                                                \
     X(IPC_NONE, 0)                                                                                 \
     /* monitor -> any */                                                                           \
-    X(IPC_STOP, 0)                       /* end in good order (ike: delete all tunnels first) */   \
-    X(IPC_PEER, sizeof(struct ipc_peer)) /* a new pair to a neighbour: descriptor attached */      \
-    X(IPC_STATUS_ASK, 0)                 /* answered with the same serial */                       \
+    X(IPC_STOP, 0)                         /* end in good order (ike: delete all tunnels first) */ \
+    X(IPC_PEER, sizeof(struct ipc_peer))   /* a new pair to a neighbour: descriptor attached */    \
+    X(IPC_STATUS_ASK, 0)                   /* answered with the same serial */                     \
+    X(IPC_LEVEL, sizeof(struct ipc_level)) /* log so much from now on */                           \
     /* any -> monitor */                                                                           \
     X(IPC_READY, 0)                        /* confined and serving */                              \
     X(IPC_FAULT, sizeof(struct ipc_fault)) /* cannot start: the process ends after this */         \
@@ -31,6 +34,23 @@
     /* monitor -> ike, and back with the same serial */                                            \
     X(IPC_COMMAND, sizeof(struct ike_command))                                                     \
     X(IPC_COMMAND_DONE, sizeof(struct ipc_done))                                                   \
+    /* monitor -> ike: what a changed configuration needs; RELOAD, its certificates, RELOAD_END is \
+     * answered by RELOAD_DONE; a PEER that leads to another keys process puts it into force, and  \
+     * is answered by a second RELOAD_DONE; when all tunnels are judged, JUDGED follows */         \
+    X(IPC_RELOAD, sizeof(struct ipc_reload))                                                       \
+    X(IPC_CERT, sizeof(struct ipc_cert)) /* one, or a piece of it */                               \
+    X(IPC_RELOAD_END, 0)                                                                           \
+    X(IPC_RELOAD_DONE, sizeof(struct ipc_reload_done))                                             \
+    X(IPC_JUDGED, sizeof(struct ipc_judged))                                                       \
+    /* monitor -> keys: a successor (descriptor attached) gets what this one knows */              \
+    X(IPC_HAND_OVER, 0)                                                                            \
+    /* keys -> its successor */                                                                    \
+    X(IPC_LEASE_KEY, sizeof(struct lease_key))                                                     \
+    X(IPC_LEASES, sizeof(struct ipc_leases))                                                       \
+    X(IPC_SECRET, sizeof(struct ipc_secret))                                                       \
+    X(IPC_HANDED_OVER, 0) /* that was all */                                                       \
+    /* the successor -> monitor: it serves now */                                                  \
+    X(IPC_TAKEN_OVER, sizeof(struct ipc_taken_over))                                               \
     /* monitor -> ike: what became of a NET_UP in transport mode */                                \
     X(IPC_NET_DONE, sizeof(struct ipc_done))                                                       \
     /* ike -> monitor */                                                                           \
@@ -41,6 +61,7 @@
     X(IPC_ASK, sizeof(struct ike_ask))                                                             \
     X(IPC_RELEASE, sizeof(struct ipc_release)) /* the tunnel is gone; no answer */                 \
     X(IPC_ANSWER, sizeof(struct ike_answer))                                                       \
+    X(IPC_LAST, 0) /* ike asks somebody else from now on */                                        \
     /* ike -> esp */                                                                               \
     X(IPC_ESP_ADD, sizeof(struct esp_sa_config)) /* answered by IPC_ESP_ADDED */                   \
     X(IPC_ESP_DEL, sizeof(struct ipc_esp_del))                                                     \
@@ -59,7 +80,14 @@ enum ipc_kind {
 /* The processes, in the order of their user ids (conf.uid_base + role). */
 enum run_role { ROLE_MONITOR, ROLE_KEYS, ROLE_IKE, ROLE_ESP, ROLE_COUNT };
 
-enum { IPC_FACTS_MAX = 32, IPC_ADDED_MAX = 32, IPC_SUITE_TEXT = 128 };
+enum {
+    IPC_FACTS_MAX = 32,
+    IPC_ADDED_MAX = 32,
+    IPC_SUITE_TEXT = 128,
+    IPC_LEASES_MAX = 64,
+    IPC_CERT_PIECE = 8192,
+    IPC_CERT_OCTETS = 65536, /* of a whole certificate */
+};
 
 struct ipc_peer {
     uint32_t role;       /* who is at the other end */
@@ -118,6 +146,40 @@ struct ipc_added {
         uint64_t tunnel;
     } at[IPC_ADDED_MAX];
 };
+struct ipc_level {
+    int32_t level; /* enum log_level */
+};
+struct ipc_reload {
+    struct conf_tunnel tunnel;
+    bool sites; /* some peer has networks behind it */
+};
+enum ipc_cert_kind { IPC_CERT_OWN, IPC_CERT_TRUST };
+struct ipc_cert {
+    uint32_t kind;               /* enum ipc_cert_kind */
+    uint32_t total, offset, len; /* octets of its DER; pieces come in order */
+    uint8_t octets[IPC_CERT_PIECE];
+};
+struct ipc_reload_done {
+    int32_t result; /* 0 or enum err: then nothing has changed */
+    bool in_force;  /* else it is only prepared */
+    bool own_changed, trust_changed;
+};
+struct ipc_judged {
+    uint32_t stayed, ended;
+};
+struct ipc_leases {
+    uint32_t count;
+    struct lease_record at[IPC_LEASES_MAX];
+};
+struct ipc_secret {
+    struct identity who; /* NONE: of all who have none of their own */
+    uint16_t len;
+    uint8_t psk[CONF_PSK_MAX];
+};
+struct ipc_taken_over {
+    uint32_t held, left; /* leases that go on, and held ones that cannot */
+    uint32_t secrets;    /* identities whose shared secret is another */
+};
 struct ipc_release {
     uint64_t tunnel, heir; /* heir: the tunnel that lives on with them, 0 = none */
     struct identity peer;
@@ -155,6 +217,15 @@ struct ipc_message {
         struct ike_net net;
         struct ipc_event event;
         struct ike_ask ask;
+        struct ipc_level level;
+        struct ipc_reload reload;
+        struct ipc_cert cert;
+        struct ipc_reload_done reload_done;
+        struct ipc_judged judged;
+        struct lease_key lease_key;
+        struct ipc_leases leases;
+        struct ipc_secret secret;
+        struct ipc_taken_over taken_over;
         struct ipc_release release;
         struct ike_answer answer;
         struct esp_sa_config esp_add;

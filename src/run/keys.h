@@ -27,4 +27,24 @@ const struct ring_peer *ring_find(const struct keyring *ring, const struct ident
 struct bytes ring_psk(const struct keyring *ring, const struct ring_peer *peer);
 const struct conf_peer *ring_conf(const struct keyring *ring, const struct ring_peer *peer);
 
+/* ---- handover.c: a keys process hands on what it knows to its successor
+ *
+ * The leases, and every shared secret: over a pair that nobody else has, because only the two
+ * together can tell whose secret has changed. The successor compares and forgets. */
+struct handover {
+    bool known;            /* there was a predecessor */
+    struct map verdicts;   /* by identity: has its secret changed? */
+    struct ring_peer rest; /* the former secret of those without one of their own */
+    struct ipc_taken_over sum;
+};
+/* All of it, waiting for room a second at a time; ERR_CLOSED, ERR_AGAIN. */
+int handover_send(int fd, const struct keyring *ring, const struct lease_book *book) MUST_USE;
+/* One message of it. 1: that was the last; ERR_SYNTAX, ERR_STATE, ERR_MEMORY. */
+int handover_take(struct handover *h, const struct ipc_message *message, const struct keyring *ring,
+                  struct lease_book *book) MUST_USE;
+/* Did this identity have the same shared secret before? */
+bool handover_same_secret(const struct handover *h, const struct keyring *ring,
+                          const struct identity *id);
+void handover_free(struct handover *h); /* wipes */
+
 #endif

@@ -14,6 +14,11 @@ struct keys {
     const struct conf *conf;
     struct lease_book *leases;
     int monitor_fd, ike_fd;
+    /* While the configuration is read anew there are two of us. The new one answers ike when it has
+     * taken over what the former one knows; the former one hands on when ike has asked its last. */
+    int former_fd, heir_fd;
+    bool last, failed;
+    struct handover former;
     struct ipc_message in, out;
     struct outbox answers; /* of one batch of questions: ike is woken once for all */
 };
@@ -68,19 +73,26 @@ static int lease(struct keys *keys, const struct conf_peer *peer, const struct i
     return lease_take(keys->leases, family, &ask->peer, ask->tunnel, fixed, wanted, run_now(), out);
 }
 
-static int admit(struct keys *keys, const struct ring_peer *known, const struct ike_ask *ask,
-                 struct ike_answer *answer)
+/* Its name, and the networks it may claim. */
+static void describe(const struct conf_peer *peer, const struct identity *id,
+                     struct ike_answer *answer)
 {
-    const struct conf_peer *peer = ring_conf(&keys->ring, known);
     char text[IDENTITY_TEXT];
-    if (!peer && !(ask->peer_by == CONF_AUTH_CERT && keys->conf->any_cert))
-        return ERR_UNKNOWN_PEER;
     snprintf(answer->peer_name, sizeof(answer->peer_name), "%.*s", CONF_NAME_MAX - 1,
-             peer ? peer->name : identity_print(&ask->peer, text));
+             peer ? peer->name : identity_print(id, text));
     if (peer && peer->network_count <= ARRAY_LEN(answer->networks)) {
         answer->network_count = peer->network_count;
         memcpy(answer->networks, peer->networks, sizeof(answer->networks));
     }
+}
+
+static int admit(struct keys *keys, const struct ring_peer *known, const struct ike_ask *ask,
+                 struct ike_answer *answer)
+{
+    const struct conf_peer *peer = ring_conf(&keys->ring, known);
+    if (!peer && !(ask->peer_by == CONF_AUTH_CERT && keys->conf->any_cert))
+        return ERR_UNKNOWN_PEER;
+    describe(peer, &ask->peer, answer);
     if (ask->replaces)
         lease_hand_over(keys->leases, &ask->peer, ask->tunnel);
     lease_move(keys->leases, &ask->peer, ask->renews, ask->tunnel);
@@ -109,11 +121,52 @@ static int make_auth(const struct keys *keys, const struct ring_peer *peer,
     return result;
 }
 
+/* An address that was leased before holds on when it is the fixed one, or still one of the pools'
+ * and nobody else's. */
+static bool keeps_address(const struct keys *keys, const struct conf_peer *peer, uint64_t tunnel,
+                          const struct ip *has)
+{
+    const struct ip *fixed = peer ? (has->family == 6 ? &peer->ip6 : &peer->ip4) : NULL;
+    if (has->family == 0)
+        return true;
+    if (fixed && fixed->family)
+        return ip_equal(fixed, has);
+    return lease_holds(keys->leases, tunnel, has) && !lease_is_reserved(keys->leases, has);
+}
+
+/* What admit() and verify_psk() would say today of one who was let in before. */
+static int stay(const struct keys *keys, const struct ring_peer *known, const struct ike_ask *ask,
+                struct ike_answer *answer)
+{
+    const struct conf_peer *peer = ring_conf(&keys->ring, known);
+    bool by_psk = ask->peer_by & CONF_AUTH_PSK;
+    if (!keys->conf->gateway)
+        return 0; /* its gateway is asked anew by the next handshake */
+    if (!peer && (by_psk || !keys->conf->any_cert))
+        return ERR_UNKNOWN_PEER;
+    if (!(keys->conf->tunnel.remote_auth & ask->peer_by))
+        return ERR_AUTH;
+    if (by_psk && (ring_psk(&keys->ring, known).len == 0 ||
+                   !handover_same_secret(&keys->former, &keys->ring, &ask->peer)))
+        return ERR_AUTH;
+    if (!keeps_address(keys, peer, ask->tunnel, &ask->wanted_ip4) ||
+        !keeps_address(keys, peer, ask->tunnel, &ask->wanted_ip6))
+        return ERR_ADDRESS;
+    describe(peer, &ask->peer, answer);
+    answer->ip4 = ask->wanted_ip4;
+    answer->ip6 = ask->wanted_ip6;
+    return 0;
+}
+
 static void answer_ask(struct keys *keys, const struct ike_ask *ask, struct ike_answer *answer)
 {
     const struct ring_peer *peer = ring_find(&keys->ring, &ask->peer);
     int result = 0;
     answer->ticket = ask->ticket;
+    if (ask->want & IKE_WANT_STAY) {
+        answer->result = stay(keys, peer, ask, answer);
+        return;
+    }
     if (ask->want & IKE_WANT_VERIFY_PSK)
         result = verify_psk(keys, peer, ask);
     /* Before anything is leased, and before the leases of another tunnel change hands: what fails
@@ -150,6 +203,8 @@ static void serve_ike(struct keys *keys)
     while ((result = ipc_receive(keys->ike_fd, &keys->in, NULL)) == 0) {
         if (keys->in.kind == IPC_RELEASE)
             release(keys, &keys->in.release);
+        if (keys->in.kind == IPC_LAST)
+            keys->last = true;
         if (keys->in.kind == IPC_ASK) {
             ipc_prepare(&keys->out, IPC_ANSWER, 0);
             answer_ask(keys, &keys->in.ask, &keys->out.answer);
@@ -176,7 +231,9 @@ static bool serve_monitor(struct keys *keys)
     while ((result = ipc_receive(keys->monitor_fd, &keys->in, &attached)) == 0) {
         if (keys->in.kind == IPC_STOP)
             return false;
-        if (keys->in.kind == IPC_PEER && attached >= 0) {
+        if (keys->in.kind == IPC_HAND_OVER && attached >= 0 && keys->heir_fd < 0) {
+            keys->heir_fd = attached;
+        } else if (keys->in.kind == IPC_PEER && attached >= 0) {
             if (keys->ike_fd >= 0)
                 close(keys->ike_fd);
             keys->ike_fd = attached;
@@ -189,18 +246,62 @@ static bool serve_monitor(struct keys *keys)
     return result == ERR_AGAIN || result == ERR_SYNTAX;
 }
 
-static void serve(struct keys *keys)
+/* False when the former process ended before it had said all. */
+static bool take_over(struct keys *keys)
 {
-    for (;;) {
-        struct pollfd fds[] = {{.fd = keys->monitor_fd, .events = POLLIN},
-                               {.fd = keys->ike_fd, .events = POLLIN}};
-        if (poll(fds, ARRAY_LEN(fds), -1) < 0)
-            continue;
-        if (fds[1].revents)
-            serve_ike(keys);
-        if (fds[0].revents && !serve_monitor(keys))
-            return;
+    int result;
+    while ((result = ipc_receive(keys->former_fd, &keys->in, NULL)) == 0) {
+        result = handover_take(&keys->former, &keys->in, &keys->ring, keys->leases);
+        ipc_wipe(&keys->in);
+        if (result)
+            break;
     }
+    if (result == ERR_AGAIN)
+        return true;
+    close(keys->former_fd);
+    keys->former_fd = -1;
+    if (result != 1) {
+        log_error("the former keys process did not hand over: %s", err_sentence(result));
+        return false;
+    }
+    ipc_prepare(&keys->out, IPC_TAKEN_OVER, 0);
+    keys->out.taken_over = keys->former.sum;
+    return ipc_send(keys->monitor_fd, &keys->out, -1) == 0;
+}
+
+/* False when it is time to end. */
+static bool serve_round(struct keys *keys)
+{
+    bool waits = keys->former_fd >= 0; /* for the former one: ike's questions wait with us */
+    struct pollfd fds[] = {{.fd = keys->monitor_fd, .events = POLLIN},
+                           {.fd = waits ? -1 : keys->ike_fd, .events = POLLIN},
+                           {.fd = keys->former_fd, .events = POLLIN}};
+    if (poll(fds, ARRAY_LEN(fds), -1) < 0)
+        return true;
+    if (fds[2].revents && !take_over(keys)) {
+        keys->failed = true;
+        return false;
+    }
+    if (fds[1].revents)
+        serve_ike(keys);
+    if (fds[0].revents && !serve_monitor(keys))
+        return false;
+    return keys->heir_fd < 0 || !keys->last;
+}
+
+/* Ends in good order, and with what it knows in other hands where there is a successor. */
+static int serve(struct keys *keys)
+{
+    while (serve_round(keys))
+        continue;
+    if (keys->failed)
+        return RUN_EXIT_FAILED;
+    if (keys->heir_fd < 0 || !keys->last)
+        return RUN_EXIT_OK;
+    int result = handover_send(keys->heir_fd, &keys->ring, keys->leases);
+    if (result)
+        log_error("what this process knows did not reach its successor: %s", err_sentence(result));
+    return result ? RUN_EXIT_FAILED : RUN_EXIT_OK;
 }
 
 static int open_book(struct keys *keys)
@@ -239,6 +340,8 @@ int keys_process(void *context)
     const struct conf *conf = args->conf;
     keys.monitor_fd = args->monitor_fd;
     keys.ike_fd = args->ike_fd;
+    keys.former_fd = args->former_fd;
+    keys.heir_fd = -1;
     if (crypto_init())
         return run_fault(args->monitor_fd, RUN_EXIT_FAILED,
                          "the crypto library failed its self-test: reinstall libssl3");
@@ -256,8 +359,9 @@ int keys_process(void *context)
     ipc_prepare(&keys.out, IPC_READY, 0);
     if (ipc_send(args->monitor_fd, &keys.out, -1))
         return RUN_EXIT_FAILED;
-    serve(&keys);
+    int status = serve(&keys);
     outbox_free(&keys.answers);
+    handover_free(&keys.former);
     ring_free(&keys.ring);
-    return RUN_EXIT_OK;
+    return status;
 }

@@ -41,6 +41,7 @@ void monitor_stop(struct monitor *m, int exit_code)
 {
     if (m->stopping)
         return;
+    reload_end(m);
     m->stopping = true;
     m->exit_code = exit_code;
     m->stop_by = run_now() + STOP_SECONDS * TIME_SECOND;
@@ -59,7 +60,7 @@ static void take_signals(struct monitor *m)
             continue;
         }
         if (info.ssi_signo == SIGHUP) {
-            log_info("reading the configuration again is not possible yet: restart instead");
+            reload_begin(m, NULL);
             continue;
         }
         if (m->stopping && info.ssi_signo == SIGINT)
@@ -76,6 +77,7 @@ static time_us next_deadline(const struct monitor *m)
     time_us others[] = {
         m->stopping ? m->stop_by : TIME_NEVER,
         m->status.under_way ? m->status.give_up_at : TIME_NEVER,
+        reload_deadline(m),
         m->children[ROLE_IKE].ready ? reconnect_deadline(&m->reconnect) : TIME_NEVER,
     };
     for (size_t i = 0; i < ARRAY_LEN(others); i++)
@@ -102,6 +104,8 @@ static void dispatch(struct monitor *m, uint64_t what)
         connect_resolved(m);
     else if (what == WATCH_NETWORK)
         uplinks_changed(m);
+    else if (what == WATCH_HEIR)
+        reload_read_heir(m);
     else if (what >= WATCH_CHILD)
         children_read(m, (enum run_role)(what - WATCH_CHILD));
 }
@@ -121,6 +125,7 @@ static void serve(struct monitor *m)
             dispatch(m, events[i].data.u64);
         time_us now = run_now();
         children_restart_due(m, now);
+        reload_tick(m, now);
         status_tick(m, now);
         connect_tick(m, now);
         uplinks_tick(m);
@@ -141,7 +146,7 @@ static void say_ready(struct monitor *m)
 {
     static const char octet = 1;
     m->serving = true;
-    m->since = run_wall_clock(NULL);
+    m->since = m->read_at = run_wall_clock(NULL);
     if (m->ready_fd >= 0 && write(m->ready_fd, &octet, 1) != 1)
         log_debug("nobody waits for our readiness");
     if (m->conf->gateway)
@@ -170,6 +175,7 @@ int run_monitor(struct conf *conf, int ready_fd)
     m->epoll = m->signal_fd = m->resolver.fd = m->watch_fd = -1;
     for (size_t i = 0; i < ROLE_COUNT; i++)
         m->children[i] = (struct child){.fd = -1, .restart_at = TIME_NEVER};
+    reload_init(m);
     log_set_name("shrike");
     log_set_level((enum log_level)conf->log_level);
     int code = open_loop(m);
@@ -188,6 +194,7 @@ int run_monitor(struct conf *conf, int ready_fd)
         code = m->exit_code;
     }
     children_end(m);
+    reload_end(m);
     resolver_cancel(&m->resolver);
     startup_close(m);
     control_close(m);

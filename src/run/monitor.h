@@ -4,6 +4,8 @@
  * reasons children.c  making, watching, restarting children  connect.c   a client's attempts
  *   control.c   the control socket's calls             status.c    collecting the answers for
  * Status words.c     events as lines of the log and as JSON
+ *   changeover.c    another configuration while all runs      report.c    what came of that, in
+ * words
  */
 #ifndef SHRIKE_RUN_MONITOR_H
 #define SHRIKE_RUN_MONITOR_H
@@ -22,6 +24,8 @@ enum {
     MONITOR_RECENT = 64,  /* tunnels whose handshake's length is remembered */
     CONTROL_CALLS = 64,   /* calls that wait for something */
 };
+
+struct monitor;
 
 struct child {
     pid_t pid; /* 0 = not running */
@@ -44,6 +48,47 @@ struct control_call {
     bool counters_only;        /* Status */
     unsigned commands, worked; /* Rekey: how many still to be answered, how many did something */
 };
+
+/* ---- changeover.c: the file is read again while all runs
+ *
+ *   CHECKED    the file reads well, and what has changed can be followed: a new keys process (the
+ *              heir) is made beside the old one, and reads the secrets
+ *   KEYS       it is ready: ike gets the tunnel's options and the certificates
+ *   PREPARED   ike has read them; the network has what the new pools need. Until here nothing has
+ *              changed, and every failure leaves all as it was.
+ *   SWITCHED   ike asks the heir, to whom the old one hands on leases and secrets. A failure from
+ *              here on ends keys and ike, and both are made anew as after any death of keys.
+ *   JUDGED     both serve; ike asks for each tunnel whether it may stay
+ */
+enum reload_phase { RELOAD_IDLE, RELOAD_KEYS, RELOAD_PREPARE, RELOAD_SWITCH, RELOAD_JUDGE };
+enum { RELOAD_ENDED = 64 }; /* tunnels that the report names */
+struct reload {
+    enum reload_phase phase;
+    time_us deadline, began;
+    bool asked; /* by `client`, who waits; else by a signal */
+    struct ctl_client_ref client;
+    struct conf *conf;  /* the new one, until it is in force */
+    pid_t heir, former; /* keys processes that are not (any more) among the children; 0 = none */
+    int heir_fd, former_fd;           /* our ends */
+    int ike_end, former_end;          /* of the heir's pairs with these two */
+    bool in_force, taken, all_judged; /* SWITCHED: what ike and the heir have said */
+    struct ipc_reload_done done;
+    struct ipc_taken_over leases;
+    struct ipc_judged judged;
+    uint64_t ended;
+    json_t *report;
+};
+void reload_init(struct monitor *m);
+/* client: who waits for the answer, or NULL. */
+void reload_begin(struct monitor *m, const struct ctl_client_ref *client);
+void reload_read_heir(struct monitor *m);
+void reload_take(struct monitor *m, const struct ipc_message *message);
+void reload_event(struct monitor *m, const struct ipc_event *event);
+void reload_reap(struct monitor *m);
+void reload_died(struct monitor *m, enum run_role role);
+void reload_tick(struct monitor *m, time_us now);
+time_us reload_deadline(const struct monitor *m);
+void reload_end(struct monitor *m);
 
 struct recent {
     uint64_t tunnel;
@@ -73,7 +118,8 @@ struct monitor {
     struct net_apply net;
     struct child children[ROLE_COUNT];
     uint32_t generation, serial;
-    int64_t since;
+    int64_t since, read_at; /* the configuration */
+    struct reload reload;
     bool serving, stopping;
     time_us stop_by;
     int exit_code;
@@ -107,7 +153,7 @@ struct monitor {
     time_us resolved_at;
 };
 
-enum { WATCH_SIGNALS, WATCH_CTL, WATCH_RESOLVER, WATCH_NETWORK, WATCH_CHILD };
+enum { WATCH_SIGNALS, WATCH_CTL, WATCH_RESOLVER, WATCH_NETWORK, WATCH_HEIR, WATCH_CHILD };
 
 int monitor_watch(struct monitor *m, int fd, uint64_t what) MUST_USE;
 /* Ends in good order: ike tells the peers first. */
@@ -125,6 +171,12 @@ time_us children_deadline(const struct monitor *m);
 void children_end(struct monitor *m); /* the last resort: kills what is left */
 void children_read(struct monitor *m, enum run_role role);
 int children_send(struct monitor *m, enum run_role role, const struct ipc_message *message);
+/* A keys process; the secrets in conf are wiped then. -1 when fork fails. */
+pid_t children_spawn_keys(struct conf *conf, const struct keys_process_args *args);
+/* Ends it now; it will be made anew. */
+void children_drop(struct monitor *m, enum run_role role);
+/* What an IPC_FAULT or IPC_EVENT says ends. */
+void children_end_texts(struct ipc_message *message);
 
 /* connect.c */
 void connect_tick(struct monitor *m, time_us now);

@@ -24,23 +24,28 @@ static uint8_t full_bits(const struct ip *ip)
 
 /* ---- gateway */
 
+/* The pool's own length makes the kernel's connected route the pool's route. */
+struct prefix net_pool_address(const struct prefix *pool)
+{
+    return (struct prefix){.ip = lease_gateway_address(pool), .bits = pool->bits};
+}
+
 static int pool_up(struct net_apply *net, const struct prefix *pool, char why[static NET_WHY])
 {
-    /* The pool's own length makes the kernel's connected route the pool's route. */
-    struct prefix own = {.ip = lease_gateway_address(pool), .bits = pool->bits};
+    struct prefix own = net_pool_address(pool);
     return net_address_add(net->tun->index, &own, why);
 }
 
-static int rules_up(struct net_apply *net, char why[static NET_WHY])
+int net_apply_rules(struct net_apply *net, const struct conf *conf, char why[static NET_WHY])
 {
     char outside[16] = "";
     struct net_gateway_plan plan = {.device = net->tun->name,
                                     .outside = outside,
-                                    .pools = net->conf->pools,
-                                    .count = net->conf->pool_count,
-                                    .masquerade = net->conf->nat,
-                                    .between_clients = net->conf->client_to_client};
-    snprintf(outside, sizeof(outside), "%s", net->conf->outside);
+                                    .pools = conf->pools,
+                                    .count = conf->pool_count,
+                                    .masquerade = conf->nat,
+                                    .between_clients = conf->client_to_client};
+    snprintf(outside, sizeof(outside), "%s", conf->outside);
     if (plan.masquerade && !outside[0] && net_default_interface(4, outside) &&
         net_default_interface(6, outside)) {
         log_warn("nat is on, but there is no default route to leave by: no addresses will be "
@@ -157,7 +162,7 @@ int net_apply_open(struct net_apply *net, char why[static NET_WHY])
     if (result == 0)
         result = net_link_up(net->tun->index, 0, why);
     if (result == 0 && net->conf->pool_count)
-        result = rules_up(net, why);
+        result = net_apply_rules(net, net->conf, why);
     return result;
 }
 
@@ -180,7 +185,7 @@ static bool site_known(const struct net_apply *net, uint64_t tunnel, const struc
 }
 
 /* Only what the configuration gives to some peer becomes a route, whatever ike says. */
-static bool configured(const struct conf *conf, const struct selector *ts)
+bool net_site_configured(const struct conf *conf, const struct selector *ts)
 {
     for (size_t i = 0; i < conf->peer_count; i++)
         for (size_t n = 0; n < conf->peers[i].network_count; n++)
@@ -197,7 +202,8 @@ static int gateway_up(struct net_apply *net, const struct ike_net *wanted, char 
     for (size_t i = 0; i < wanted->remote_count && result == 0; i++) {
         struct prefix to;
         if (!selector_to_prefix(&wanted->remote_ts[i], &to) || in_pools(net->conf, &to) ||
-            !configured(net->conf, &wanted->remote_ts[i]) || site_known(net, wanted->tunnel, &to))
+            !net_site_configured(net->conf, &wanted->remote_ts[i]) ||
+            site_known(net, wanted->tunnel, &to))
             continue;
         if (net->site_count == NET_APPLY_SITES)
             return ERR_LIMIT;
@@ -360,7 +366,7 @@ static bool same_need(const struct ike_net *a, const struct ike_net *b)
     return same;
 }
 
-static int resolvers_up(struct net_apply *net, const struct ike_net *wanted,
+int net_apply_resolvers(struct net_apply *net, const struct ike_net *wanted,
                         char why[static NET_WHY])
 {
     const char *domains[CONF_DOMAINS];
@@ -393,7 +399,7 @@ static int client_up(struct net_apply *net, const struct ike_net *wanted, char w
             wanted->transport ? client_flows_up(net, wanted, why) : routes_up(net, wanted, why);
     if (result == 0 && net->conf->dns_from_gateway && wanted->dns_count) {
         net->dns = true;
-        result = resolvers_up(net, wanted, why);
+        result = net_apply_resolvers(net, wanted, why);
     }
     net->up = true;
     net->applied = *wanted;

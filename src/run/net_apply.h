@@ -30,6 +30,8 @@ struct net_apply {
     bool rules;
     struct net_site sites[NET_APPLY_SITES];
     size_t site_count;
+    struct prefix leaving[CONF_POOLS]; /* pools that the new configuration has not */
+    size_t leaving_count;
 };
 
 /* The firewall mark of a client's own sockets, the same for every run of a tunnel on this device.
@@ -46,5 +48,19 @@ int net_apply_moved(struct net_apply *net, const struct ike_path *path,
  * may leave beside the tunnel. So this takes back a gateway's routes only. */
 void net_apply_down(struct net_apply *net, uint64_t tunnel);
 void net_apply_close(struct net_apply *net);
+/* Another configuration, in two steps: what it adds, and rules that suit it, so that who stays has
+ * no moment without; 0 and `conf` holds, or nothing has changed. Then, when those who cannot stay
+ * have been told, what it has not any more is taken away. (net_change.c) */
+int net_apply_change(struct net_apply *net, const struct conf *conf,
+                     char why[static NET_WHY]) MUST_USE;
+void net_apply_settle(struct net_apply *net);
+/* For those: a pool's own address as the device has it, the rules for conf, a site that conf has,
+ * and a client's resolvers. */
+struct prefix net_pool_address(const struct prefix *pool);
+int net_apply_rules(struct net_apply *net, const struct conf *conf,
+                    char why[static NET_WHY]) MUST_USE;
+bool net_site_configured(const struct conf *conf, const struct selector *ts);
+int net_apply_resolvers(struct net_apply *net, const struct ike_net *wanted,
+                        char why[static NET_WHY]) MUST_USE;
 
 #endif

@@ -280,6 +280,42 @@ static void copy_question(struct ike_ask *to, const struct ike_ask *from)
     memcpy(to, from, offsetof(struct ike_ask, octets) + octets);
 }
 
+static void count_stay(struct pump *pump, const struct ike_answer *answer)
+{
+    for (size_t i = 0; i < IKE_STAYS; i++) {
+        if (!answer->ticket || pump->stays[i] != answer->ticket)
+            continue;
+        pump->stays[i] = 0;
+        pump->judged.stayed += answer->result == 0;
+        pump->judged.ended += answer->result != 0;
+        return;
+    }
+}
+
+void pump_answer(struct pump *pump, const struct ike_answer *answer)
+{
+    if (pump->questions > 0)
+        pump->questions--;
+    count_stay(pump, answer);
+    ike_answer(pump->engine, run_now(), answer);
+    pump_drain(pump);
+}
+
+int pump_change_keys(struct pump *pump, int fd)
+{
+    int former = pump->keys_fd;
+    ipc_prepare(&pump->message, IPC_LAST, 0);
+    if (outbox_put(&pump->to_keys, &pump->message))
+        log_debug("no memory for the last word to the former keys process");
+    pump_hand_over(pump);
+    pump->keys_fd = fd;
+    pump->keys_gone = false;
+    pump->questions = 0;
+    memset(pump->stays, 0, sizeof(pump->stays));
+    pump->judged = (struct ipc_judged){.stayed = 0};
+    return former;
+}
+
 static void ask(struct pump *pump, const struct ike_ask *question)
 {
     bool release = question->want & IKE_WANT_RELEASE;
@@ -290,6 +326,8 @@ static void ask(struct pump *pump, const struct ike_ask *question)
     else
         copy_question(&pump->message.ask, question);
     int result = pump->keys_gone ? ERR_CLOSED : outbox_put(&pump->to_keys, &pump->message);
+    if (result == 0 && (question->want & IKE_WANT_STAY))
+        pump->stays[pump->stay_next++ % IKE_STAYS] = question->ticket;
     if (result == 0 && !release)
         pump->questions++;
     else if (result)

@@ -33,6 +33,10 @@ struct pump {
     uint32_t net_wait_count;
     time_us net_wait_end;
     bool esp_gone, keys_gone;
+    /* Tickets of the last questions whether a peer may stay, and what became of all of them. */
+    uint64_t stays[IKE_STAYS];
+    uint32_t stay_next;
+    struct ipc_judged judged;
     struct budget unsent;  /* lines about datagrams that could not be sent */
     bool forwards_network; /* set by pump_init(): NET_UP and NET_DOWN concern the monitor */
     /* Datagrams held back, each a struct held and its octets. */
@@ -47,6 +51,12 @@ struct pump {
 /* Descriptors, engine and generation are set by the caller. */
 void pump_init(struct pump *pump);
 void pump_drain(struct pump *pump);
+/* Another keys process is asked from now on; the former one hears that this was the last, and what
+ * it has not answered yet is asked again (ike_reload). Returns the descriptor to it, which it will
+ * close. */
+int pump_change_keys(struct pump *pump, int fd);
+/* An answer of keys, for the engine. */
+void pump_answer(struct pump *pump, const struct ike_answer *answer);
 /* What is for keys and esp goes on its way. */
 void pump_hand_over(struct pump *pump);
 /* Hands over, waits for esp where needed, sends what was held, and gives the engine esp's facts. */

@@ -56,7 +56,7 @@ static int start(void **state)
     if (crypto_init() || ipc_pair(to_monitor) || ipc_pair(to_ike))
         return -1;
     struct keys_process_args args = {
-        .conf = keys.conf, .monitor_fd = to_monitor[1], .ike_fd = to_ike[1]};
+        .conf = keys.conf, .monitor_fd = to_monitor[1], .ike_fd = to_ike[1], .former_fd = -1};
     int keep[] = {to_monitor[1], to_ike[1]};
     keys.pid = run_spawn(ROLE_KEYS, "test", keep, 2, keys_process, &args);
     keys.monitor_fd = to_monitor[0];

@@ -198,9 +198,7 @@ static void answer_question(void)
     assert_int_equal(auth_psk(alg, psk, ike_ask_own(ask), answer.auth), 0);
     assert_true(ip_parse("10.9.0.2", &answer.ip4));
     snprintf(answer.peer_name, sizeof(answer.peer_name), "alice");
-    ike_answer(t.pump.engine, run_now(), &answer);
-    t.pump.questions--;
-    pump_drain(&t.pump);
+    pump_answer(&t.pump, &answer);
     pump_hand_over(&t.pump);
 }
 
@@ -337,13 +335,80 @@ static void without_neighbours(void **state)
     t.esp_fd = dup(t.peer_fd); /* for tear_down() */
 }
 
+/* The former process gets its last word, and the next question finds the new one. */
+static void change_keys(void)
+{
+    struct ike_setup setup = {.tunnel = &t.gateway->tunnel,
+                              .random = &random_system,
+                              .own_id = t.gateway->tunnel.local_id,
+                              .wall_clock = run_wall_clock};
+    int pair[2], before = t.pump.keys_fd;
+    assert_int_equal(ipc_pair(pair), 0);
+    assert_int_equal(pump_change_keys(&t.pump, pair[0]), before);
+    assert_int_equal(ike_reload(t.pump.engine, run_now(), &setup), 0);
+    pump_drain(&t.pump);
+    pump_hand_over(&t.pump);
+    assert_int_equal(ipc_receive(t.keys_fd, &in, NULL), 0);
+    assert_int_equal(in.kind, IPC_LAST);
+    assert_int_equal(ipc_receive(t.keys_fd, &in, NULL), ERR_AGAIN);
+    close(before);
+    close(t.keys_fd);
+    t.keys_fd = pair[1];
+}
+
+static bool judging(void)
+{
+    struct ike_usage usage;
+    ike_usage(t.pump.engine, &usage);
+    return usage.judging;
+}
+
+/* What the old one was asked and has not answered the new one is asked again; then it is asked
+ * about who is in. */
+static void another_keys_process(void **state)
+{
+    (void)state;
+    connect_until_asked();
+    change_keys();
+    assert_int_equal(t.pump.questions, 1);
+    assert_int_equal(ipc_receive(t.keys_fd, &in, NULL), 0);
+    assert_int_equal(in.kind, IPC_ASK);
+    answer_question();
+    expect_added();
+    confirm(0);
+    pump_settle(&t.pump);
+    assert_true(peer_hears(1000));
+    run_peer();
+    assert_true(peer_stands());
+    assert_false(judging());
+
+    for (int result = 0; result >= ERR_AUTH; result += ERR_AUTH) {
+        change_keys();
+        assert_true(judging());
+        assert_int_equal(ipc_receive(t.keys_fd, &in, NULL), 0);
+        assert_int_equal(in.ask.want, IKE_WANT_STAY);
+        struct ike_answer answer = {
+            .ticket = in.ask.ticket, .result = result, .ip4 = in.ask.wanted_ip4};
+        snprintf(answer.peer_name, sizeof(answer.peer_name), "alice");
+        pump_answer(&t.pump, &answer);
+        assert_false(judging());
+        assert_int_equal(t.pump.judged.stayed, result == 0);
+        assert_int_equal(t.pump.judged.ended, result != 0);
+        assert_int_equal(t.pump.questions, 0);
+    }
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(answer_waits_for_the_data_plane), TEST(but_not_for_ever),
-        TEST(a_refused_child_is_ended),        TEST(facts_that_came_meanwhile_are_kept),
-        TEST(events_reach_the_monitor),        TEST(without_neighbours),
+        TEST(answer_waits_for_the_data_plane),
+        TEST(but_not_for_ever),
+        TEST(a_refused_child_is_ended),
+        TEST(facts_that_came_meanwhile_are_kept),
+        TEST(events_reach_the_monitor),
+        TEST(without_neighbours),
+        TEST(another_keys_process),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,6 +31,8 @@ struct side {
     struct ike_event events[EVENTS_MAX];
     size_t event_count;
     int net_up, released;
+    int stay, stays;      /* may a peer stay: 0 or an error; how often it was asked */
+    struct ike_ask asked; /* the last of these questions */
     const char *psk;
     const struct private_key *key;
     struct cert *own;
@@ -80,6 +82,12 @@ static inline void pair_answer(struct side *s, time_us now, const struct ike_ask
     }
     if (ask->want & IKE_WANT_ADMIT && ask->ask_ip4)
         assert_true(ip_parse("10.9.0.5", &answer.ip4));
+    if (ask->want & IKE_WANT_STAY) {
+        s->asked = *ask;
+        s->stays++;
+        answer.result = s->stay;
+        answer.ip4 = ask->wanted_ip4;
+    }
     struct bytes octets = ike_ask_own(ask);
     if (ask->want & IKE_WANT_SIGN && ask->method == AUTH_SHARED_KEY) {
         assert_int_equal(auth_psk(alg, psk, octets, answer.auth), 0);
@@ -267,17 +275,24 @@ static inline struct pair *pair_make(void)
     return p;
 }
 
+static inline struct ike_setup pair_setup(const struct pair *p, int which)
+{
+    const struct side *s = &p->side[which];
+    struct ike_setup setup = {
+        .tunnel = &s->conf, .random = &pair_source, .trust = s->trust, .wall_clock = pair_wall};
+    if (s->own) {
+        setup.own_certs[0] = s->own;
+        setup.own_cert_count = 1;
+    }
+    assert_true(identity_parse(which ? "gw.example.org" : "me@example.org", &setup.own_id));
+    return setup;
+}
+
 static inline void pair_start(struct pair *p)
 {
     for (int w = 0; w < 2; w++) {
         struct side *s = &p->side[w];
-        struct ike_setup setup = {
-            .tunnel = &s->conf, .random = &pair_source, .trust = s->trust, .wall_clock = pair_wall};
-        if (s->own) {
-            setup.own_certs[0] = s->own;
-            setup.own_cert_count = 1;
-        }
-        assert_true(identity_parse(w ? "gw.example.org" : "me@example.org", &setup.own_id));
+        struct ike_setup setup = pair_setup(p, w);
         s->engine = ike_create(&setup, p->now);
         assert_non_null(s->engine);
     }

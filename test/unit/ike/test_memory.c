@@ -46,6 +46,8 @@ void *__wrap_aligned_alloc(size_t align, size_t size)
 #define calloc(count, size) __real_calloc(count, size)
 #include "pair.h"
 
+enum { RELOAD = 100 };
+
 /* A child SA that both data planes hold, with the same keys crosswise. */
 static bool carries(const struct pair *p)
 {
@@ -59,6 +61,20 @@ static bool carries(const struct pair *p)
     return false;
 }
 
+/* The gateway, or the client with another network, reloads: all or nothing. */
+static void reload(struct pair *p, int which)
+{
+    static struct conf_tunnel next[2];
+    struct ike_setup setup = pair_setup(p, which);
+    next[which] = p->side[which].conf;
+    next[which].remote_ts[0] = which ? next[which].remote_ts[0] : pair_net("10.20.0.0/17");
+    setup.tunnel = &next[which];
+    int err = ike_reload(p->side[which].engine, p->now, &setup);
+    assert_true(err == 0 || err == ERR_MEMORY);
+    assert_ptr_equal(p->side[which].engine->conf, err ? &p->side[which].conf : &next[which]);
+    pair_drain(p, which);
+}
+
 /* One life of a tunnel with the n-th allocation of that command refused; false when n is more than
  * there are. A message that was never made is made again: so it stands in the end, or both know
  * that it does not. */
@@ -69,7 +85,10 @@ static bool life(size_t n, uint32_t command)
     if (command) {
         pair_settle(p);
         asked = 0, refused_at = n;
-        pair_command(p, 0, command);
+        if (command == RELOAD || command == RELOAD + 1)
+            reload(p, (int)(command - RELOAD));
+        else
+            pair_command(p, 0, command);
     } else {
         asked = 0, refused_at = n;
     }
@@ -101,7 +120,7 @@ static void each_refused_once(void **state)
 {
     (void)state;
     static const uint32_t commands[] = {0,         IKE_REKEY_CHILD, IKE_REKEY_IKE, IKE_CREATE_CHILD,
-                                        IKE_CHECK, IKE_DELETE};
+                                        IKE_CHECK, IKE_DELETE,      RELOAD,        RELOAD + 1};
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
         size_t n = 1;
         while (life(n, commands[i]))

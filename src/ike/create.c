@@ -273,6 +273,7 @@ static int start_with(struct ike_engine *e, struct sa *sa, struct task task, uin
         made->initiator = true;
         made->wish = old ? old->wish : task.wish;
         made->pair = old ? old->pair : task.pair;
+        made->stopgap = old ? old->stopgap : task.spi_in == STOPGAP;
         creation->spi_in = made->spi_in;
         creation->ke_count = ke_count;
         bool good = !hosts_wanted(e, sa, old) || hosts_begin(e, made) == 0;
@@ -304,7 +305,10 @@ static void child_vanished(struct ike_engine *e, struct sa *sa, struct child *ol
     if (!old || old->state != CHILD_UP)
         return;
     bool wanted = !child_has_successor(old);
-    struct task again = {.kind = TASK_CREATE_CHILD, .wish = old->wish, .pair = old->pair};
+    struct task again = {.kind = TASK_CREATE_CHILD,
+                         .wish = old->wish,
+                         .pair = old->pair,
+                         .spi_in = old->stopgap ? STOPGAP : 0};
     child_gone(e, old, 0);
     if (wanted && task_add(e, sa, again) < 0)
         e->counters.drop_memory++;
@@ -538,6 +542,7 @@ static int make_child(struct ike_engine *e, struct sa *sa, const struct wire_cha
     if (err == 0) {
         c->wish = old ? old->wish : c->wish;
         c->pair = old ? old->pair : 0;
+        c->stopgap = old && old->stopgap;
         err = child_install(e, c, secret, v->nonce, own);
     }
     secret_wipe(e->secret, sizeof(e->secret));
@@ -554,6 +559,7 @@ static int make_child(struct ike_engine *e, struct sa *sa, const struct wire_cha
     } else {
         queue_event(e, IKE_EVENT_CHILD_UP, sa->tunnel, &sa->path, 0, NULL);
         tunnel_up(e, sa->tunnel, c);
+        stay_yield(e, sa);
     }
     return 0;
 }

@@ -275,7 +275,7 @@ static void judge_and_ask(struct ike_engine *e, struct sa *sa, const struct wire
 int auth_request(struct ike_engine *e, struct sa *sa, const struct input *in)
 {
     struct handshake *h = sa->handshake;
-    path_settle(e, sa, &in->path);
+    path_settle(sa, &in->path);
     gate_heard(e, sa);
     if (intermediate_is_due(sa)) {
         attempt_refused(e, sa, EXCHANGE_IKE_AUTH, ERR_SYNTAX, NOTIFY_INVALID_SYNTAX,

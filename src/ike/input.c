@@ -175,7 +175,7 @@ static void request(struct ike_engine *e, struct sa *sa, struct input *in, const
     int result = read_inside(e, in, rule);
     if (result != 0 && sa->handshake) {
         sa->request_hash = in->hash;
-        path_settle(e, sa, &in->path);
+        path_settle(sa, &in->path);
         attempt_refused(e, sa, rule->exchange, ERR_SYNTAX, (uint16_t)result,
                         "the peer's message lacks what it must hold or cannot be read");
         return;

@@ -342,7 +342,7 @@ static int work(struct ike_engine *e, struct sa *sa, const struct input *in)
 
 int intermediate_request(struct ike_engine *e, struct sa *sa, const struct input *in)
 {
-    path_settle(e, sa, &in->path);
+    path_settle(sa, &in->path);
     int err = work(e, sa, in);
     if (err < 0) {
         sa->request_hash = in->hash;

@@ -157,6 +157,7 @@ struct creation {
     struct former *former; /* NULL: it began with the configuration of now */
 };
 
+enum { STOPGAP = 1 }; /* as spi_in of CREATE_CHILD: see struct child */
 enum task_kind {
     TASK_NONE,
     TASK_INIT,
@@ -216,6 +217,7 @@ struct child {
     bool replaced;   /* another one carries its traffic, so its end is no news */
     bool mute;       /* deleted by both sides at once: out has ended, in ends with our exchange */
     bool ah;         /* RFC 4302, and stays so when the configuration changes */
+    bool stopgap;    /* a gateway asked for it itself, in place of one that it had to end */
     uint8_t local_count, remote_count;
     uint8_t wish;               /* whose policy it was made for, and which pair of it (0 = all) */
     uint16_t pair;              /* both only told apart by an initiator of the tunnel */
@@ -265,6 +267,7 @@ struct sa {
     bool nat_local, nat_remote, udp, nat_peer_aware;
     bool lingering, buried, half_open;
     bool initial_contact, peer_deleted, close_now;
+    bool feigns_nat; /* what we last told the peer, whatever the configuration says since */
     bool auth_fresh; /* the peer's first request after IKE_AUTH is still to come */
     struct ike_path path;
     struct chosen chosen;

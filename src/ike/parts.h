@@ -351,7 +351,7 @@ void path_look(const struct input *in, const struct wire_chain *chain, struct na
 void path_apply(struct ike_engine *e, struct sa *sa, const struct nat_view *view);
 bool path_equal(const struct ike_path *a, const struct ike_path *b); /* addresses and ports */
 void path_float(struct ike_engine *e, struct sa *sa); /* initiator: to port 4500 when needed */
-void path_settle(struct ike_engine *e, struct sa *sa, const struct ike_path *path); /* responder */
+void path_settle(struct sa *sa, const struct ike_path *path); /* responder */
 /* AH is wanted, and its addresses would not arrive as they were sent. */
 bool path_bars_ah(const struct ike_engine *e, const struct sa *sa);
 /* An authentic new message came in. */
@@ -565,6 +565,8 @@ void stay_fill(const struct ike_engine *e, const struct tunnel *t, struct ike_as
 bool stay_answered(struct ike_engine *e, const struct ike_answer *answer);
 /* Children that carry more than the configuration allows now end. */
 void stay_narrow(struct ike_engine *e, struct tunnel *t);
+/* A child is up: one that we asked for in its stead is not needed. */
+void stay_yield(struct ike_engine *e, struct sa *sa);
 
 /* ---- info.c */
 int info_start(struct ike_engine *e, struct sa *sa, struct task task);

@@ -70,16 +70,16 @@ void path_look(const struct input *in, const struct wire_chain *chain, struct na
     out->local = out->seen && !destination_equal;
 }
 
-static bool wants_udp(const struct ike_engine *e, const struct sa *sa)
+static bool wants_udp(const struct sa *sa)
 {
-    return sa->nat_peer_aware && (sa->nat_local || sa->nat_remote || forces_udp(e, &sa->path));
+    return sa->nat_peer_aware && (sa->nat_local || sa->nat_remote || sa->feigns_nat);
 }
 
 void path_detect(struct ike_engine *e, struct sa *sa, const struct input *in)
 {
     struct nat_view view;
-    (void)e;
     path_look(in, in->outer, &view);
+    sa->feigns_nat = forces_udp(e, &sa->path);
     sa->nat_peer_aware = view.seen;
     sa->nat_remote = view.remote;
     sa->nat_local = view.local;
@@ -91,7 +91,8 @@ void path_apply(struct ike_engine *e, struct sa *sa, const struct nat_view *view
         return;
     sa->nat_remote = view->remote;
     sa->nat_local = view->local;
-    sa->udp = sa->path.port == IKE_PORT_NATT && wants_udp(e, sa);
+    sa->feigns_nat = forces_udp(e, &sa->path);
+    sa->udp = sa->path.port == IKE_PORT_NATT && wants_udp(sa);
 }
 
 bool path_equal(const struct ike_path *a, const struct ike_path *b)
@@ -105,7 +106,7 @@ bool path_equal(const struct ike_path *a, const struct ike_path *b)
  * may be one on the next path. */
 void path_float(struct ike_engine *e, struct sa *sa)
 {
-    sa->udp = wants_udp(e, sa);
+    sa->udp = wants_udp(sa);
     bool float_anyway = e->conf->roam && sa->nat_peer_aware;
     if ((!sa->udp && !float_anyway) || sa->path.port != IKE_PORT_500)
         return;
@@ -116,10 +117,10 @@ void path_float(struct ike_engine *e, struct sa *sa)
 }
 
 /* IKE_AUTH shows where the peer has moved to. ESP goes in UDP only where IKE does. */
-void path_settle(struct ike_engine *e, struct sa *sa, const struct ike_path *path)
+void path_settle(struct sa *sa, const struct ike_path *path)
 {
     sa->path = *path;
-    sa->udp = path->port == IKE_PORT_NATT && wants_udp(e, sa);
+    sa->udp = path->port == IKE_PORT_NATT && wants_udp(sa);
 }
 
 /* The peer behind NAT may come from another port after the NAT forgot it: follow, when we are not
@@ -156,7 +157,7 @@ void path_heard(struct ike_engine *e, struct sa *sa, const struct input *in)
         return;
     }
     if (sa->tunnel && sa->tunnel->sa == sa && was_misled(sa, in)) {
-        path_settle(e, sa, &in->path);
+        path_settle(sa, &in->path);
         queue_move(e, sa);
         return;
     }

@@ -23,6 +23,7 @@ static void inherit(struct sa *to, const struct sa *from)
     to->nat_remote = from->nat_remote;
     to->nat_peer_aware = from->nat_peer_aware;
     to->udp = from->udp;
+    to->feigns_nat = from->feigns_nat;
     to->fragment = from->fragment; /* agreed on for good, RFC 7383 2.3 */
     to->childless_at = from->childless_at;
 }

@@ -259,8 +259,10 @@ void reload_judge_child(struct ike_engine *e, const struct creation *by, struct 
         make_offers(e, &o);
         judge_child(e, &o, c);
     }
-    if (e->reloaded_at > 0 && !c->sa->tunnel->initiator)
-        stay_narrow(e, c->sa->tunnel);
+    if (e->reloaded_at == 0 || c->sa->tunnel->initiator)
+        return;
+    stay_yield(e, c->sa);
+    stay_narrow(e, c->sa->tunnel);
 }
 
 /* ---- what stands */

@@ -357,6 +357,31 @@ void stay_narrow(struct ike_engine *e, struct tunnel *t)
     traffic_policy(e, sa, 0, false, &policy);
     if (carried && !carries(sa) && !asks_for_child(sa) && policy.local_count > 0 &&
         policy.remote_count > 0)
-        task_first(e, sa, (struct task){.kind = TASK_CREATE_CHILD});
+        task_first(e, sa, (struct task){.kind = TASK_CREATE_CHILD, .spi_in = STOPGAP});
     task_run(e, sa);
+}
+
+static bool covers(const struct child *c, const struct child *other)
+{
+    return c->state == CHILD_UP && !c->mute && !c->stopgap &&
+           inside(other->selectors, other->local_count, c->selectors, c->local_count) &&
+           inside(other->selectors + other->local_count, other->remote_count,
+                  c->selectors + c->local_count, c->remote_count);
+}
+
+/* The client wants its children itself, and asks when one has ended; where that crosses with what
+ * we ask for, there would be two. */
+void stay_yield(struct ike_engine *e, struct sa *sa)
+{
+    for (struct child *c = sa->children; c; c = c->next) {
+        if (!c->stopgap || c->state != CHILD_UP || c->replaced)
+            continue;
+        const struct child *other = sa->children;
+        while (other && !covers(other, c))
+            other = other->next;
+        if (!other)
+            continue;
+        c->replaced = true;
+        task_first(e, sa, (struct task){.kind = TASK_DELETE_CHILD, .spi_in = c->spi_in});
+    }
 }

@@ -44,10 +44,11 @@
  * The configuration changes while tunnels stand: ike_reload(). What was not negotiated holds at
  * once, what was by the next exchange, and a suite that is no longer allowed is rekeyed soon. A
  * gateway asks keys, a few at a time, for each peer whether it may stay, ends the tunnels of those
- * who may not, and deletes children for networks that it no longer has. A client whose tunnel
- * stands on something else now makes a new IKE SA and then gives up the old one. An exchange of
- * ours that is under way ends by the configuration that it began with. Nothing is sent to a peer
- * whom the change does not concern.
+ * who may not, and deletes children for networks that it no longer has, in whose place it asks for
+ * one with what is left; networks that are new come to children that are made from then on. A
+ * client whose tunnel stands on something else now makes a new IKE SA and then gives up the old
+ * one. An exchange of ours that is under way ends by the configuration that it began with, a
+ * handshake is judged by the new one. Nothing is sent to a peer whom the change does not concern.
  *
  * Memory is bounded: SAs come from slabs sized by conf_tunnel.max_tunnels; half-open ones have a
  * limit of their own, and gate.h says what strangers must show before they get such a place (2.6,
@@ -99,7 +100,9 @@ void ike_free(struct ike_engine *engine); /* wipes everything; nothing is sent *
  * pointers were before. On an error nothing has changed: ERR_ARGUMENT (another role, or another
  * max_tunnels, by which memory was laid out), ERR_MEMORY. Questions that are open are asked again:
  * from here on they go to a keys process that has the new configuration, and whatever the former
- * one still says falls on the floor. */
+ * one still says falls on the floor. Peers that proved themselves by a certificate are closed when
+ * a CA of before is no longer trusted, as their chains are not kept; a changed pre-shared key asks
+ * nobody for a new proof, unless keys says no to IKE_WANT_STAY. */
 int ike_reload(struct ike_engine *engine, time_us now, const struct ike_setup *setup) MUST_USE;
 
 void ike_input(struct ike_engine *engine, time_us now, const struct ike_path *path,

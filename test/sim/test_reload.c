@@ -577,6 +577,89 @@ static void test_during_exchanges(void **state)
             }
 }
 
+/* ---- found by random worlds */
+
+static struct pair narrowing_pair(uint64_t seed)
+{
+    struct pair p = pair_make_seeded(seed);
+    p.client->conf.request_ip6 = false;
+    p.client->conf.remote_ts_count = 1;
+    p.gateway->conf.local_ts[0] = ts("10.1.0.0/16");
+    p.gateway->conf.local_ts[1] = ts("10.2.0.0/16");
+    return p;
+}
+
+static void check_narrow(struct pair *p)
+{
+    struct selector want = ts("10.1.0.0/16");
+    sim_check_pair(p->sim, p->client, p->gateway);
+    assert_int_equal(sim_active(p->gateway)->child.local_count, 1);
+    assert_true(selector_equal(&sim_active(p->gateway)->child.local_ts[0], &want));
+}
+
+/* A rekey stands in line before the Delete, and would bring all back. */
+static void test_rekey_stands_before(void **state)
+{
+    (void)state;
+    struct pair p = narrowing_pair(1);
+    pair_up(&p);
+    assert_int_equal(sim_command(p.gateway, IKE_CHECK, 0), 0);
+    assert_int_equal(sim_command(p.gateway, IKE_REKEY_CHILD, 0), 0);
+    p.gateway->conf.local_ts_count = 1;
+    assert_int_equal(sim_reload(p.gateway), 0);
+    assert_int_equal(sim_live_sas(p.gateway), 0);
+    for (unsigned i = 0; i < 100; i++) {
+        sim_run(p.sim, TIME_MILLISECOND);
+        const struct sim_sa *sa = sim_active(p.gateway);
+        assert_true(!sa || sa->child.local_count == 1);
+    }
+    check_narrow(&p);
+    pair_end(&p);
+}
+
+/* The client asks for a child while the gateway does: one stays. */
+static void test_both_ask(void **state)
+{
+    (void)state;
+    for (unsigned at = 0; at < 40; at++)
+        for (int first = 0; first < 2; first++) {
+            struct pair p = narrowing_pair(at);
+            pair_up(&p);
+            p.gateway->conf.local_ts_count = 1;
+            if (first)
+                assert_int_equal(sim_command(p.client, IKE_CREATE_CHILD, 0), 0);
+            else
+                assert_int_equal(sim_reload(p.gateway), 0);
+            sim_run(p.sim, at * TIME_MILLISECOND);
+            if (first)
+                assert_int_equal(sim_reload(p.gateway), 0);
+            else
+                assert_int_equal(sim_command(p.client, IKE_CREATE_CHILD, 0), 0);
+            sim_run(p.sim, 40 * TIME_SECOND);
+            check_narrow(&p);
+            pair_end(&p);
+        }
+}
+
+/* What was feigned in IKE_SA_INIT counts for both, also when the configuration feigns no more. */
+static void test_feigned_nat(void **state)
+{
+    (void)state;
+    for (unsigned at = 0; at < 60; at += 2) {
+        struct pair p = pair_make_seeded(at);
+        p.client->conf.encap = CONF_ENCAP_AUTO;
+        p.client->redial = p.gateway;
+        pair_start(&p);
+        sim_run(p.sim, at * TIME_MILLISECOND);
+        p.gateway->conf.encap = CONF_ENCAP_AUTO;
+        assert_int_equal(sim_reload(p.gateway), 0);
+        sim_run(p.sim, 5 * TIME_SECOND);
+        sim_check_pair(p.sim, p.client, p.gateway);
+        assert_int_equal(sim_active(p.client)->child.udp, sim_active(p.gateway)->child.udp);
+        pair_end(&p);
+    }
+}
+
 /* ---- many */
 
 enum { MANY = 1000 };
@@ -646,6 +729,9 @@ int main(void)
         cmocka_unit_test(test_question_asked_again),
         cmocka_unit_test(test_during_handshake),
         cmocka_unit_test(test_during_exchanges),
+        cmocka_unit_test(test_rekey_stands_before),
+        cmocka_unit_test(test_both_ask),
+        cmocka_unit_test(test_feigned_nat),
         cmocka_unit_test(test_many_are_paced),
     };
     return cmocka_run_group_tests(tests, pair_group_start, pair_group_end);

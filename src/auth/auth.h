@@ -49,7 +49,9 @@ void auth_hashes_write(struct writer *w, uint8_t hashes);
  * schemes with certificates those that have room, the common ones at least or nothing. */
 enum { AUTH_ANNOUNCED = 1, AUTH_ANNOUNCEMENTS_MAX = 384, AUTH_METHODS_TEXT = 96 };
 uint32_t auth_methods_parse(struct bytes notify_data);
-struct bytes auth_methods_write(bool psk, bool cert, uint8_t *out, size_t room);
+/* limits: NULL = no certificates. */
+struct bytes auth_methods_write(bool psk, const struct sign_limits *limits, uint8_t *out,
+                                size_t room);
 bool auth_methods_have(uint32_t methods, uint8_t method, enum sign_scheme scheme);
 bool auth_methods_have_cert(uint32_t methods); /* any that goes with a certificate */
 const char *auth_methods_print(uint32_t methods, char text[static AUTH_METHODS_TEXT]);
@@ -59,10 +61,11 @@ struct auth_peer_wants {
     uint8_t hashes;
     uint32_t methods;
     enum sign_scheme scheme;
+    const struct sign_limits *limits; /* ours */
 };
 /* The scheme and method to sign with for a key of this kind: the best that the peer has announced;
  * without such a list a guess, where an RSA peer that signed by PKCS#1 v1.5 gets the same back.
- * SIGN_NONE: no way the peer could verify it. */
+ * SIGN_NONE: no way the peer could verify it that `limits` allow. */
 enum sign_scheme auth_choose_scheme(enum key_kind kind, const struct auth_peer_wants *peer,
                                     uint8_t *method);
 /* The AUTH payload's data: for method 14 length, AlgorithmIdentifier, signature; else the signature
@@ -87,7 +90,8 @@ struct auth_peer_proof {
     struct bytes data;   /* the AUTH payload's data */
     struct bytes octets; /* what must have been signed */
     enum cert_purpose purpose;
-    int64_t now; /* seconds since 1970 */
+    const struct sign_limits *limits; /* what the leaf's key and its signature must be */
+    int64_t now;                      /* seconds since 1970 */
 };
 int auth_verify_cert(const struct cert_trust *trust, struct auth_cache *cache,
                      const struct auth_peer_proof *proof, enum sign_scheme *scheme_used,

@@ -43,13 +43,26 @@ static uint32_t bit_of(uint8_t method, enum sign_scheme scheme)
     return method > 0 && method < SCHEME_BIT ? 1U << method : 0;
 }
 
-static void write_list(struct writer *w, bool psk, bool cert, enum rarity most)
+/* Of the old methods each stands for one scheme, but that of RSA. */
+static bool is_wanted(const struct announcement *a, const struct sign_limits *limits)
+{
+    static const enum sign_scheme raw[] = {
+        [AUTH_ECDSA_256] = SIGN_ECDSA_P256_RAW,
+        [AUTH_ECDSA_384] = SIGN_ECDSA_P384_RAW,
+        [AUTH_ECDSA_521] = SIGN_ECDSA_P521_RAW,
+        [AUTH_RSA] = SIGN_RSA_PKCS1_SHA256,
+    };
+    return limits && sign_limits_allow(limits, a->scheme ? a->scheme : raw[a->method]);
+}
+
+static void write_list(struct writer *w, bool psk, const struct sign_limits *limits,
+                       enum rarity most)
 {
     for (size_t i = 0; i < ARRAY_LEN(announcements); i++) {
         const struct announcement *a = &announcements[i];
         bool by_psk = a->method == AUTH_SHARED_KEY;
         struct bytes oid = sign_scheme_oid(a->scheme);
-        if (a->rarity > most || !(by_psk ? psk : cert))
+        if (a->rarity > most || !(by_psk ? psk : is_wanted(a, limits)))
             continue;
         writer_u8(w, (uint8_t)(by_psk ? 2 : 3 + oid.len));
         writer_u8(w, a->method);
@@ -60,11 +73,12 @@ static void write_list(struct writer *w, bool psk, bool cert, enum rarity most)
     }
 }
 
-struct bytes auth_methods_write(bool psk, bool cert, uint8_t *out, size_t room)
+struct bytes auth_methods_write(bool psk, const struct sign_limits *limits, uint8_t *out,
+                                size_t room)
 {
     for (int most = RAREST; most >= COMMON; most--) {
         struct writer w = writer_of(out, room);
-        write_list(&w, psk, cert, (enum rarity)most);
+        write_list(&w, psk, limits, (enum rarity)most);
         if (!w.bad)
             return writer_view(&w);
     }

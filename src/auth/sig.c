@@ -120,7 +120,8 @@ static enum sign_scheme announced_hash(const struct auth_peer_wants *peer, enum 
     const uint8_t *wanted = hashes_for(kind);
     for (int i = 0; i < 3; i++) {
         int hash = pick_hash(peer->hashes & wanted[i], wanted);
-        if (hash >= 0 && auth_methods_have(peer->methods, AUTH_DIGITAL_SIGNATURE, family + hash))
+        if (hash >= 0 && sign_limits_allow(peer->limits, family + hash) &&
+            auth_methods_have(peer->methods, AUTH_DIGITAL_SIGNATURE, family + hash))
             return family + hash;
     }
     return SIGN_NONE;
@@ -146,8 +147,12 @@ static enum sign_scheme announced(enum key_kind kind, const struct auth_peer_wan
 enum sign_scheme auth_choose_scheme(enum key_kind kind, const struct auth_peer_wants *peer,
                                     uint8_t *method)
 {
-    return peer->methods & AUTH_ANNOUNCED ? announced(kind, peer, method)
-                                          : guess(kind, peer, method);
+    enum sign_scheme scheme =
+        peer->methods & AUTH_ANNOUNCED ? announced(kind, peer, method) : guess(kind, peer, method);
+    if (scheme == SIGN_NONE || sign_limits_allow(peer->limits, scheme))
+        return scheme;
+    scheme = announced(kind, peer, method); /* what is allowed and may be understood */
+    return sign_limits_allow(peer->limits, scheme) ? scheme : SIGN_NONE;
 }
 
 /* Does the scheme stand under this method, and can a key of this kind make it? */

@@ -155,6 +155,7 @@ static int check_signature(const struct cert *leaf, const struct auth_peer_proof
                            enum sign_scheme *scheme_used, char why[static WHY])
 {
     const struct public_key *key = cert_public_key(leaf);
+    char refused[128];
     enum sign_scheme scheme;
     struct bytes signature;
     int rc =
@@ -173,6 +174,15 @@ static int check_signature(const struct cert *leaf, const struct auth_peer_proof
     if (rc < 0) {
         snprintf(why, WHY, "the peer's signature (%s) does not verify", sign_scheme_name(scheme));
         return rc;
+    }
+    if (!sign_limits_allow_key(proof->limits, key, refused)) {
+        snprintf(why, WHY, "the policy here does not accept the peer's key: %s", refused);
+        return ERR_AUTH;
+    }
+    if (!sign_limits_allow(proof->limits, scheme)) {
+        snprintf(why, WHY, "the policy here does not accept a signature by %s",
+                 sign_scheme_name(scheme));
+        return ERR_AUTH;
     }
     *scheme_used = scheme;
     return 0;

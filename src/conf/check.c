@@ -134,6 +134,22 @@ static void check_chain(struct inspection *in, const struct conf_credentials *c)
             "the own certificate does not hold by the CA of this file (%.150s)", why);
 }
 
+static void check_policy(struct inspection *in, const struct cert *leaf)
+{
+    const struct conf_tunnel *t = &in->conf->tunnel;
+    char why[128];
+    if (!sign_limits_allow_key(&t->signatures, cert_public_key(leaf), why))
+        fault_add(in->faults, in->conf->file, line_of(in, "cert"), in->conf->cert,
+                  "issue a certificate with another key, or choose another policy",
+                  "the policy %s does not let the certificate's key sign: %s",
+                  conf_policy_name(t->policy), why);
+    else if (t->policy == CONF_POLICY_CNSA2)
+        warning_add(in->faults, in->conf->file, option_line(in->conf, "crypto", "policy"), "cnsa2",
+                    "",
+                    "CNSA 2.0 wants signatures by ML-DSA-87, which this program does not have "
+                    "yet: those of CNSA 1.0 are used");
+}
+
 static void check_own_cert(struct inspection *in, const struct conf_credentials *c)
 {
     char subject[256], issuer[256];
@@ -141,6 +157,7 @@ static void check_own_cert(struct inspection *in, const struct conf_credentials 
     for (size_t i = 0; i < c->chain_count; i++)
         check_validity(in, c->chain[i], "cert", in->conf->cert);
     check_names(in, c->chain[0]);
+    check_policy(in, c->chain[0]);
     check_chain(in, c);
     cert_validity(c->chain[0], &from, &until);
     if (until > in->now)

@@ -48,6 +48,15 @@ enum conf_pq {
     CONF_PQ_OFF
 };
 
+/* What may be negotiated at all: policy.c has what each allows. */
+enum conf_policy {
+    CONF_POLICY_MODERN, /* all but what only `legacy` names */
+    CONF_POLICY_NIST,
+    CONF_POLICY_CNSA2,
+    CONF_POLICY_BSI
+};
+const char *conf_policy_name(enum conf_policy policy);
+
 /* A further child SA of a client: [child NAME], or a pair of networks with `children = separate`.
  */
 struct conf_child {
@@ -73,6 +82,8 @@ struct conf_tunnel {
     struct proposal esp[CONF_PROPOSALS]; /* of child SAs: all for ESP, or all for AH */
     uint8_t ike_count, esp_count;
     bool transport; /* client: children are in transport mode; gateway: granted to who asks */
+    enum conf_policy policy;
+    struct sign_limits signatures; /* the policy's, of both sides */
     enum conf_pq pq;
     bool pfs; /* offer a key exchange when a child SA is rekeyed or created alone */
     /* Traffic selectors as configured. Client: local = 0 entries means "the address I am given";

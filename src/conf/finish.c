@@ -103,6 +103,7 @@ static void finish_proposals(struct conf *conf)
         memcpy(t->esp, conf->ah, sizeof t->esp);
         t->esp_count = conf->ah_count;
     }
+    policy_defaults(conf);
     if (!t->ike_count)
         t->ike_count = (uint8_t)suite_defaults(PROTOCOL_IKE, t->ike, CONF_PROPOSALS);
     if (!t->esp_count)
@@ -429,6 +430,7 @@ void parser_finish(struct parser *p)
     finish_places(p);
     finish_proposals(p->conf);
     proposals_check(p);
+    policy_check(p);
     if (p->conf->gateway)
         finish_gateway(p);
     else

@@ -93,6 +93,9 @@ __attribute__((format(printf, 6, 7))) void warning_add(struct conf_faults *fault
 /* What needs more than one line to be known: defaults, methods of authentication, names. */
 void parser_finish(struct parser *p);
 /* What a proposal may name only under `legacy`, and what this machine's libcrypto lacks. */
+/* policy.c: what the policy gives where the file says nothing, and what it forbids. */
+void policy_defaults(struct conf *conf);
+void policy_check(struct parser *p);
 void proposals_check(struct parser *p);
 /* Applies a row's default to conf. */
 void option_default(struct parser *p, const struct option *o);

@@ -214,6 +214,11 @@ const struct option option_table[] = {
      .help = "Networks behind us of this child SA; else the address we are given."},
 
     /* ---- crypto ---- */
+    {B, .section = "crypto", .key = "policy", .set = set_choice, TUNNEL(policy),
+     .words = "modern nist cnsa2 bsi", .fallback = "modern",
+     .help =
+         "What may be negotiated at all, and the defaults: modern, or what NIST SP 800-77, CNSA "
+         "2.0 or BSI TR-02102-3 allow."},
     {B, .section = "crypto", .key = "ike",
      LIST(item_ike, tunnel.ike, tunnel.ike_count, CONF_PROPOSALS), .zero = "default",
      .fallback = "default", .help = "Proposals for IKE, such as aes256gcm16-prfsha384-x25519."},

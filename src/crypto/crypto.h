@@ -247,6 +247,16 @@ int sign(const struct private_key *key, enum sign_scheme scheme, struct bytes me
 int verify(const struct public_key *key, enum sign_scheme scheme, struct bytes message,
            struct bytes signature) MUST_USE;
 const char *sign_scheme_name(enum sign_scheme scheme);
+/* Bounds narrower than those above; 0 = none. */
+struct sign_limits {
+    uint16_t rsa_bits; /* at least */
+    uint8_t kinds;     /* 1 << enum key_kind each */
+    uint32_t schemes;  /* 1 << enum sign_scheme each */
+};
+bool sign_limits_allow(const struct sign_limits *limits, enum sign_scheme scheme);
+/* Could such a key be used at all? When not, why says so in a sentence. */
+bool sign_limits_allow_key(const struct sign_limits *limits, const struct public_key *key,
+                           char why[static 128]);
 /* The DER AlgorithmIdentifier of RFC 7427 appendix A; empty when the scheme has none. Static
  * storage. */
 struct bytes sign_scheme_oid(enum sign_scheme scheme);

@@ -124,7 +124,8 @@ int ask_choose_method(struct ike_engine *e, struct sa *sa)
     if (e->setup.own_cert_count == 0)
         return ERR_CONFIG;
     enum key_kind kind = public_key_kind(cert_public_key(e->setup.own_certs[0]));
-    struct auth_peer_wants peer = {h->peer_hashes, h->peer_methods, h->peer_scheme};
+    struct auth_peer_wants peer = {h->peer_hashes, h->peer_methods, h->peer_scheme,
+                                   &e->conf->signatures};
     h->scheme = (uint8_t)auth_choose_scheme(kind, &peer, &h->method);
     if (h->scheme == SIGN_NONE && sa->initiator) {
         /* Nobody has proven yet that the list is the gateway's. */

@@ -105,6 +105,7 @@ const char *explain_proposals(struct ike_engine *e, const struct proposal *their
     char a[120], b[120], offered[IKE_LIST_TEXT], accepted[IKE_LIST_TEXT];
     uint8_t type;
     const char *what = obstacle(theirs, count, ours, our_count, &type);
+    const char *policy = e->conf->policy ? conf_policy_name(e->conf->policy) : NULL;
     list_proposals(theirs, count, offered, sizeof(offered));
     list_proposals(ours, our_count, accepted, sizeof(accepted));
     list_type(theirs, count, type, a, sizeof(a));
@@ -115,10 +116,11 @@ const char *explain_proposals(struct ike_engine *e, const struct proposal *their
                 "Windows run Set-VpnConnectionIPsecConfiguration with -DHGroup ECP384, or set the "
                 "registry value NegotiateDH2048_AES256 to 2");
     else
-        explain(e,
-                "no %s: peer offered %s and we accept %s; add one of the peer's to the proposals "
-                "here, or one of ours there",
-                what, a, b);
+        explain(
+            e,
+            "no %s: peer offered %s and we accept %s%s%s; add one of the peer's to the proposals "
+            "here, or one of ours there",
+            what, a, b, policy ? " by the policy " : "", policy ? policy : "");
     with_lists(e, offered, accepted);
     return e->why;
 }

@@ -62,9 +62,10 @@ bool proof_put_methods(const struct ike_engine *e, struct wire_builder *b, size_
     enum { NOTIFY_HEAD = 8 };
     uint8_t data[AUTH_ANNOUNCEMENTS_MAX];
     size_t used = b->w.len + NOTIFY_HEAD, room = used < most ? most - used : 0;
+    bool certs = e->conf->remote_auth & CONF_AUTH_CERT && e->setup.trust;
     struct bytes list = auth_methods_write(e->conf->remote_auth & CONF_AUTH_PSK,
-                                           e->conf->remote_auth & CONF_AUTH_CERT && e->setup.trust,
-                                           data, room < sizeof(data) ? room : sizeof(data));
+                                           certs ? &e->conf->signatures : NULL, data,
+                                           room < sizeof(data) ? room : sizeof(data));
     if (list.len)
         wire_put_notify(b, NOTIFY_SUPPORTED_AUTH_METHODS, list);
     return list.len > 0;
@@ -111,6 +112,7 @@ static int verify_cert(struct ike_engine *e, struct sa *sa, const struct wire_ch
                                     .method = auth->method,
                                     .data = auth->data,
                                     .purpose = purpose,
+                                    .limits = &e->conf->signatures,
                                     .now = e->setup.wall_clock(e->setup.wall_context)};
     for (size_t i = 0; i < chain->count && proof.cert_count < WIRE_CERTS_MAX; i++) {
         struct wire_cert cert;

@@ -44,7 +44,8 @@ static void parse_hashes(struct bytes data)
         abort();
     for (enum key_kind kind = KEY_NONE; kind <= KEY_ED25519; kind++) {
         uint8_t method;
-        struct auth_peer_wants peer = {.hashes = hashes};
+        static const struct sign_limits none;
+        struct auth_peer_wants peer = {.hashes = hashes, .limits = &none};
         (void)auth_choose_scheme(kind, &peer, &method);
     }
 }

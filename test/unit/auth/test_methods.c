@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <string.h>
 
+static const struct sign_limits none;
 enum { SHA2 = AUTH_HASH_SHA256 | AUTH_HASH_SHA384 | AUTH_HASH_SHA512, ID = AUTH_HASH_IDENTITY };
 
 static void as_written(void **state)
@@ -18,11 +19,11 @@ static void as_written(void **state)
     uint8_t out[AUTH_ANNOUNCEMENTS_MAX];
     char text[AUTH_METHODS_TEXT];
     (void)state;
-    struct bytes list = auth_methods_write(true, false, out, sizeof(out));
+    struct bytes list = auth_methods_write(true, NULL, out, sizeof(out));
     assert_int_equal(list.len, sizeof(psk));
     assert_memory_equal(list.at, psk, sizeof(psk));
     assert_string_equal(auth_methods_print(auth_methods_parse(list), text), "a pre-shared key");
-    list = auth_methods_write(true, true, out, sizeof(out));
+    list = auth_methods_write(true, &none, out, sizeof(out));
     assert_memory_equal(list.at, first, sizeof(first));
     assert_memory_equal(list.at + list.len - sizeof(last), last, sizeof(last));
     uint32_t all = auth_methods_parse(list);
@@ -32,13 +33,13 @@ static void as_written(void **state)
             assert_true(auth_methods_have(all, AUTH_DIGITAL_SIGNATURE, s));
     assert_false(auth_methods_have(all, AUTH_DIGITAL_SIGNATURE, SIGN_NONE));
     assert_false(auth_methods_have(all, AUTH_NULL, SIGN_NONE));
-    list = auth_methods_write(false, true, out, sizeof(out));
+    list = auth_methods_write(false, &none, out, sizeof(out));
     uint32_t certs = auth_methods_parse(list);
     assert_true(auth_methods_have_cert(certs));
     assert_false(auth_methods_have(certs, AUTH_SHARED_KEY, SIGN_NONE));
     assert_string_equal(auth_methods_print(certs, text),
                         "Ed25519, ECDSA, RSA-PSS, RSA PKCS#1 v1.5, ECDSA, RSA");
-    assert_int_equal(auth_methods_write(false, false, out, sizeof(out)).len, 0);
+    assert_int_equal(auth_methods_write(false, NULL, out, sizeof(out)).len, 0);
 }
 
 /* Where there is less room the rare ones go first, then all: half a list would mean that RSA is to
@@ -47,9 +48,9 @@ static void in_less_room(void **state)
 {
     uint8_t out[AUTH_ANNOUNCEMENTS_MAX];
     (void)state;
-    size_t whole = auth_methods_write(true, true, out, sizeof(out)).len;
+    size_t whole = auth_methods_write(true, &none, out, sizeof(out)).len;
     for (size_t room = 0; room <= whole; room++) {
-        struct bytes list = auth_methods_write(true, true, out, room);
+        struct bytes list = auth_methods_write(true, &none, out, room);
         uint32_t got = auth_methods_parse(list);
         assert_true(list.len <= room);
         if (list.len == 0)
@@ -60,7 +61,7 @@ static void in_less_room(void **state)
         assert_int_equal(auth_methods_have(got, AUTH_DIGITAL_SIGNATURE, SIGN_RSA_PKCS1_SHA384),
                          room == whole);
     }
-    assert_true(auth_methods_write(true, true, out, whole - 1).len > 250);
+    assert_true(auth_methods_write(true, &none, out, whole - 1).len > 250);
 }
 
 /* Unknown methods, other authorities, an AlgorithmIdentifier that means nothing to us. */
@@ -160,8 +161,9 @@ static void chosen(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         uint8_t method = 0;
-        struct auth_peer_wants peer = {
-            cases[i].hashes, list_of(cases[i].list, cases[i].count, cases[i].old), SIGN_NONE};
+        struct auth_peer_wants peer = {cases[i].hashes,
+                                       list_of(cases[i].list, cases[i].count, cases[i].old),
+                                       SIGN_NONE, &none};
         enum sign_scheme got = auth_choose_scheme(cases[i].kind, &peer, &method);
         if (got != cases[i].want || (got != SIGN_NONE && method != cases[i].method))
             fail_msg("case %zu: %s by method %u", i, sign_scheme_name(got), method);

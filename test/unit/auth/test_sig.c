@@ -65,7 +65,8 @@ static void choices(void **state)
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         uint8_t method;
-        struct auth_peer_wants peer = {cases[i].hashes, 0, cases[i].peer};
+        struct sign_limits none = {0};
+        struct auth_peer_wants peer = {cases[i].hashes, 0, cases[i].peer, &none};
         enum sign_scheme got = auth_choose_scheme(cases[i].kind, &peer, &method);
         if (got != cases[i].want || method != cases[i].method)
             fail_msg("case %zu: %s by method %u", i, sign_scheme_name(got), method);

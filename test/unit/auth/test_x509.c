@@ -59,6 +59,7 @@ static struct cert_trust *trust_in(const struct party *ca)
 }
 
 static const uint8_t octets[] = "what the peer has to sign";
+static const struct sign_limits no_limits;
 
 struct proof {
     struct auth_peer_proof p;
@@ -84,6 +85,7 @@ static void prove(struct proof *out, const struct party *party, uint8_t method,
                                       .data = writer_view(&w),
                                       .octets = message,
                                       .purpose = CERT_FOR_CLIENT,
+                                      .limits = &no_limits,
                                       .now = NOW};
 }
 

@@ -189,8 +189,7 @@ void child_describe(const struct child *c, struct ike_child *out)
            c->remote_count * sizeof(struct selector));
 }
 
-int child_install(struct ike_engine *e, struct child *c, struct bytes secret, struct bytes nonce_i,
-                  struct bytes nonce_r)
+int child_install(struct ike_engine *e, struct child *c, const struct secrets *s)
 {
     struct ike_child *add = queue_esp_add(e);
     if (!add)
@@ -199,8 +198,7 @@ int child_install(struct ike_engine *e, struct child *c, struct bytes secret, st
     add->keymat_len = (uint8_t)keymat_child_len(&c->chosen);
     uint8_t *first = c->initiator ? add->keymat_out : add->keymat_in;
     uint8_t *second = c->initiator ? add->keymat_in : add->keymat_out;
-    int err = keymat_child(c->sa->chosen.prf, c->sa->keys.d, &c->chosen, secret, nonce_i, nonce_r,
-                           first, second);
+    int err = keymat_child(c->sa->chosen.prf, c->sa->keys.d, &c->chosen, s, first, second);
     if (err < 0) {
         queue_take_back(e);
         return err;

@@ -3,7 +3,7 @@
 #include "ike/internal.h"
 
 /* CREATE_CHILD_SA for a child: new or in place of an old one (RFC 7296 1.3.1, 1.3.3, 2.8), both
- * roles, and what IKE_AUTH shares with it. */
+ * roles. */
 
 struct creation *creation_create(struct ike_engine *e, uint16_t group)
 {
@@ -14,208 +14,6 @@ struct creation *creation_create(struct ike_engine *e, uint16_t group)
     if (negotiation_create(e, &c->n, group, NULL) < 0)
         creation_free(e, &c);
     return c;
-}
-
-/* ---- the child part of a message, IKE_AUTH included */
-
-void create_offer_ts(struct ike_engine *e, const struct sa *sa, const struct child *made,
-                     const struct child *rekeyed, struct wire_builder *b)
-{
-    struct traffic t;
-    traffic_offer(e, sa, made, rekeyed, &t);
-    wire_put_ts(b, PAYLOAD_TSi, t.local, t.local_count);
-    wire_put_ts(b, PAYLOAD_TSr, t.remote, t.remote_count);
-}
-
-static int read_ts(struct ike_engine *e, const struct wire_chain *chain, int *count_i, int *count_r)
-{
-    const struct wire_payload_view *i = wire_find(chain, PAYLOAD_TSi);
-    const struct wire_payload_view *r = wire_find(chain, PAYLOAD_TSr);
-    *count_i = i ? wire_ts_read(i->body, e->ts_i, WIRE_SELECTORS_MAX) : ERR_SYNTAX;
-    *count_r = r ? wire_ts_read(r->body, e->ts_r, WIRE_SELECTORS_MAX) : ERR_SYNTAX;
-    return *count_i < 0 || *count_r < 0 ? ERR_SYNTAX : 0;
-}
-
-static int read_spi(const struct proposal *p, uint32_t *spi)
-{
-    struct reader r = reader_of(p->spi, p->spi_len);
-    *spi = reader_u32(&r);
-    return reader_done(&r) && *spi > 255 ? 0 : ERR_SYNTAX;
-}
-
-int create_explain_nat(struct ike_engine *e)
-{
-    explain(e, "AH cannot pass the NAT between the two sides, nor a peer that wants everything in "
-               "UDP; use ESP: take `ah` out of [crypto] on both sides");
-    return ERR_NO_PROPOSAL;
-}
-
-int create_select(struct ike_engine *e, const struct selection *s)
-{
-    uint16_t group = 0;
-    int notify = select_proposal(s, &e->picked, &group);
-    if (notify == NOTIFY_INVALID_KE_PAYLOAD) {
-        struct writer w = writer_of(e->notify_data, sizeof(e->notify_data));
-        writer_u16(&w, group);
-        e->notify_len = 2;
-    } else if (notify != 0) {
-        explain_proposals(e, s->offered, s->offered_count, s->own, s->own_count);
-    }
-    return notify;
-}
-
-static int choose_algorithms(struct ike_engine *e, const struct sa *sa,
-                             const struct wire_chain *chain, enum select_ke ke, uint16_t ke_sent)
-{
-    if (path_bars_ah(e, sa)) {
-        (void)create_explain_nat(e);
-        return NOTIFY_NO_PROPOSAL_CHOSEN;
-    }
-    const struct wire_payload_view *p = wire_find(chain, PAYLOAD_SA);
-    int count = p ? wire_sa_read(p->body, e->offered, PROPOSALS_MAX) : ERR_SYNTAX;
-    if (count < 0)
-        return NOTIFY_INVALID_SYNTAX;
-    struct selection s = {.own = e->conf->esp,
-                          .own_count = e->conf->esp_count,
-                          .offered = e->offered,
-                          .offered_count = (size_t)count,
-                          .groups = e->conf->ike,
-                          .group_count = e->conf->ike_count,
-                          .ke = ke,
-                          .pq = e->conf->pq,
-                          .ke_sent = ke_sent,
-                          .single = true,
-                          .esn = e->conf->esn};
-    return create_select(e, &s);
-}
-
-int create_choose_child(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain,
-                        const struct child *old, enum select_ke ke, uint16_t ke_sent,
-                        struct child **out)
-{
-    int count_i, count_r;
-    uint32_t spi_out;
-    int notify = choose_algorithms(e, sa, chain, ke, ke_sent);
-    if (notify != 0)
-        return notify;
-    if (read_ts(e, chain, &count_i, &count_r) < 0 || read_spi(&e->picked, &spi_out) < 0)
-        return NOTIFY_INVALID_SYNTAX;
-    struct child *c = child_create(e, sa, old);
-    if (!c)
-        return NOTIFY_NO_ADDITIONAL_SAS;
-    c->spi_out = spi_out;
-    c->out_waits = true; /* if another one can carry it, until the peer was heard on this one */
-    c->chosen = select_chosen(&e->picked);
-    child_heed(e, c, chain);
-    notify = hosts_choose(e, sa, chain, (size_t)count_i, (size_t)count_r, old, c);
-    if (notify != 0) {
-        child_free(e, c);
-        return notify;
-    }
-    *out = c;
-    return 0;
-}
-
-void create_put_child(struct ike_engine *e, const struct child *c, const struct negotiation *n,
-                      struct wire_builder *b)
-{
-    struct writer w = writer_of(e->picked.spi, sizeof(e->picked.spi));
-    writer_u32(&w, c->spi_in);
-    e->picked.spi_len = 4;
-    wire_put_sa(b, &e->picked, 1);
-    if (n)
-        negotiation_put(b, n);
-    wire_put_ts(b, PAYLOAD_TSi, c->selectors + c->local_count, c->remote_count);
-    wire_put_ts(b, PAYLOAD_TSr, c->selectors, c->local_count);
-    hosts_put(c, b);
-    if (e->ts_left_out)
-        wire_put_notify(b, NOTIFY_ADDITIONAL_TS_POSSIBLE, (struct bytes){0});
-}
-
-static bool all_inside(const struct selector *answer, size_t count, const struct selector *offer,
-                       size_t offer_count)
-{
-    for (size_t i = 0; i < count; i++) {
-        bool inside = false;
-        for (size_t j = 0; j < offer_count && !inside; j++)
-            inside = selector_is_subset(&answer[i], &offer[j]);
-        if (!inside)
-            return false;
-    }
-    return count > 0;
-}
-
-/* What came back must lie inside what we offered; where we could not yet name our addresses, it is
- * cut to them now. */
-static int accept_ts(struct ike_engine *e, struct sa *sa, struct child *c,
-                     const struct child *rekeyed, const struct wire_chain *chain,
-                     const struct traffic *offer)
-{
-    struct traffic policy, t;
-    int count_i, count_r;
-    bool left_out = false;
-    if (read_ts(e, chain, &count_i, &count_r) < 0)
-        return ERR_SYNTAX;
-    int err = hosts_answer(e, c, chain, (size_t)count_i, (size_t)count_r);
-    if (err < 0)
-        return err;
-    if (!all_inside(e->ts_i, (size_t)count_i, offer->local, offer->local_count) ||
-        !all_inside(e->ts_r, (size_t)count_r, offer->remote, offer->remote_count)) {
-        explain(e, "the peer answered with traffic selectors that we did not offer");
-        return ERR_TS;
-    }
-    if (rekeyed || c->pair > 0)
-        policy = *offer;
-    else
-        traffic_policy(e, sa, c->wish, c->hosts, &policy);
-    t.local_count =
-        narrow(e->ts_i, (size_t)count_i, policy.local, policy.local_count, t.local, &left_out);
-    t.remote_count =
-        narrow(e->ts_r, (size_t)count_r, policy.remote, policy.remote_count, t.remote, &left_out);
-    if (t.local_count == 0 || t.remote_count == 0) {
-        explain_ts(e, e->ts_i, (size_t)count_i, policy.local, policy.local_count);
-        return ERR_TS;
-    }
-    return child_set_selectors(c, t.local, t.local_count, t.remote, t.remote_count);
-}
-
-/* Into e->offer. */
-static size_t put_offer(struct ike_engine *e, const struct sa *sa, struct bytes spi, uint16_t group)
-{
-    (void)sa;
-    struct select_wish wish = {.protocol = child_protocol(e),
-                               .spi = spi,
-                               .with_ke = group != 0,
-                               .single = true,
-                               .first_group = group};
-    return select_offer(e->conf, &wish, e->offer);
-}
-
-int create_accept_child(struct ike_engine *e, struct sa *sa, struct child *c,
-                        const struct child *rekeyed, const struct wire_chain *chain,
-                        enum select_ke ke, uint16_t group)
-{
-    struct traffic offer;
-    const struct wire_payload_view *p = wire_find(chain, PAYLOAD_SA);
-    int count = p ? wire_sa_read(p->body, e->offered, PROPOSALS_MAX) : ERR_SYNTAX;
-    if (count != 1 || read_spi(&e->offered[0], &c->spi_out) < 0) {
-        explain(e, "the peer's answer for the child SA cannot be read");
-        return ERR_SYNTAX;
-    }
-    size_t offers = put_offer(e, sa, (struct bytes){0}, group);
-    if (select_check(e->offer, offers, &e->offered[0], ke, e->conf->pq) < 0) {
-        explain(e, "the peer chose algorithms for the child SA that we did not offer");
-        return ERR_NO_PROPOSAL;
-    }
-    c->chosen = select_chosen(&e->offered[0]);
-    child_heed(e, c, chain);
-    struct ip ip4 = sa->tunnel->ip4, ip6 = sa->tunnel->ip6;
-    if (!rekeyed && ke == SELECT_KE_NEVER)
-        sa->tunnel->ip4 = sa->tunnel->ip6 = (struct ip){0}; /* as they were when we asked */
-    traffic_offer(e, sa, c, rekeyed, &offer);
-    sa->tunnel->ip4 = ip4;
-    sa->tunnel->ip6 = ip6;
-    return accept_ts(e, sa, c, rekeyed, chain, &offer);
 }
 
 /* ---- initiator */
@@ -248,10 +46,10 @@ static struct message *build_request(struct ike_engine *e, struct sa *sa, const 
     if (old)
         put_rekey_notify(&b, NOTIFY_REKEY_SA, protocol_of(old), old->spi_in);
     hosts_put(made, &b);
-    size_t count = put_offer(e, sa, writer_view(&w), creation->group);
+    size_t count = terms_offer(e, sa, writer_view(&w), creation->group);
     wire_put_sa(&b, e->offer, count);
     negotiation_put(&b, &creation->n);
-    create_offer_ts(e, sa, made, old, &b);
+    terms_offer_ts(e, sa, made, old, &b);
     return sk_seal(e, sa, EXCHANGE_CREATE_CHILD_SA, false, sa->next_out, &b);
 }
 
@@ -321,7 +119,7 @@ static bool retry_group(struct ike_engine *e, struct sa *sa, struct task task,
     uint16_t group = reader_u16(&r);
     if (!e->conf->pfs || was->ke_count >= KE_RETRIES || group == was->group)
         return false;
-    size_t offers = put_offer(e, sa, (struct bytes){0}, was->group);
+    size_t offers = terms_offer(e, sa, (struct bytes){0}, was->group);
     if (group != 0 && !select_offers_group(e->offer, offers, group))
         return false;
     return start_with(e, sa, task, group, (uint8_t)(was->ke_count + 1)) == 0;
@@ -360,7 +158,7 @@ static void refused(struct ike_engine *e, struct sa *sa, const struct exchange *
         reauth_instead(e, sa->tunnel);
     if (n->type == NOTIFY_CHILD_SA_NOT_FOUND) {
         child_vanished(e, sa, old);
-    } else if (n->type == NOTIFY_TEMPORARY_FAILURE &&
+    } else if (task_is_to_be_held(n->type) &&
                (done->task.kind == TASK_CREATE_CHILD || (old && old->state == CHILD_UP))) {
         task_hold(e, sa, done->task);
     } else if (done->task.kind == TASK_CREATE_CHILD) {
@@ -371,91 +169,65 @@ static void refused(struct ike_engine *e, struct sa *sa, const struct exchange *
 }
 
 static int derive(struct ike_engine *e, const struct negotiation *n, uint16_t group,
-                  const struct exchange_values *v, struct bytes *secret)
+                  const struct exchange_values *v, struct secrets *s)
 {
-    *secret = (struct bytes){0};
     if (group == 0)
         return 0;
     if (!n->kex || !v->has_ke || v->ke.group != group)
         return ERR_KE;
-    int err = kex_derive(n->kex, v->ke.value, e->secret);
-    *secret = (struct bytes){e->secret, kex_alg(n->kex)->secret_len};
-    return err;
+    s->first = (struct bytes){e->secret, kex_alg(n->kex)->secret_len};
+    return kex_derive(n->kex, v->ke.value, e->secret);
 }
 
 /* A new one, not in place of another. */
-static void child_stands(struct ike_engine *e, struct sa *sa, const struct child *made,
-                         const struct wire_chain *chain)
+static void child_stands(struct ike_engine *e, struct sa *sa, const struct child *made, bool rest)
 {
-    struct wire_notify_view n;
     const char *name = wish_name(e, made->wish);
     queue_event(e, IKE_EVENT_CHILD_UP, sa->tunnel, &sa->path, 0,
                 name[0] ? explain(e, "child SA %s is up", name) : NULL);
     tunnel_up(e, sa->tunnel, made);
-    if (wire_notify_find(chain, NOTIFY_ADDITIONAL_TS_POSSIBLE, &n))
+    if (rest)
         wish_rest(e, sa, made);
 }
 
-/* All or nothing: a child that cannot be finished is undone on the peer's side too. */
-static int complete(struct ike_engine *e, struct sa *sa, const struct exchange *done,
-                    const struct wire_chain *chain, struct child *made)
+static struct child *old_of(const struct sa *sa, const struct exchange *done)
 {
-    struct exchange_values v;
-    struct bytes secret;
-    struct child *old =
-        done->task.kind == TASK_REKEY_CHILD ? child_find(sa, done->task.spi_in) : NULL;
-    const struct negotiation *n = &done->creation->n;
-    const struct conf_tunnel *now = e->conf;
-    e->conf = former_conf(e, done->creation); /* the answer is to what we asked */
-    int err = init_values(chain, &v);
-    if (err == 0)
-        err =
-            create_accept_child(e, sa, made, old, chain, SELECT_KE_OPTIONAL, done->creation->group);
-    if (err == 0)
-        err = derive(e, n, made->chosen.kes.ke, &v, &secret);
-    e->conf = now;
-    const struct bytes own = {n->nonce_own, NONCE_LEN};
-    if (err == 0 && done->task.kind == TASK_REKEY_CHILD) /* deleted at once: never sends */
-        made->out_waits = rekey_child_lost(sa, done, own, v.nonce);
-    if (err == 0)
-        err = child_install(e, made, secret, own, v.nonce);
-    secret_wipe(e->secret, sizeof(e->secret));
-    if (err == 0 && done->task.kind == TASK_REKEY_CHILD)
-        rekey_child_done(e, sa, old, made, own, v.nonce);
-    else if (err == 0)
-        child_stands(e, sa, made, chain);
-    if (err == 0)
-        sa->childless_at = TIME_NEVER;
-    if (err == 0)
-        reload_judge_child(e, done->creation, made);
-    return err;
+    return done->task.kind == TASK_REKEY_CHILD ? child_find(sa, done->task.spi_in) : NULL;
 }
 
-int create_response(struct ike_engine *e, struct sa *sa, const struct input *in)
+static int install(struct ike_engine *e, struct sa *sa, struct child *made, const struct secrets *s,
+                   bool rest)
 {
-    struct exchange *done = &e->done;
-    struct wire_notify_view n;
-    if (!done->creation)
-        return ERR_STATE;
-    if (!wire_notify_find(in->inner, NOTIFY_TEMPORARY_FAILURE, &n))
-        sa->busy_count = 0;
-    if (done->task.kind == TASK_REKEY_IKE)
-        return rekey_ike_response(e, sa, in);
-    struct child *made = child_find(sa, done->creation->spi_in);
+    const struct exchange *done = &e->done;
+    bool rekey = done->task.kind == TASK_REKEY_CHILD;
+    if (rekey) /* deleted at once: never sends */
+        made->out_waits = rekey_child_lost(sa, done, s->nonce_i, s->nonce_r);
+    int err = child_install(e, made, s);
+    if (err < 0)
+        return err;
+    if (rekey)
+        rekey_child_done(e, sa, old_of(sa, done), made, s->nonce_i, s->nonce_r);
+    else
+        child_stands(e, sa, made, rest);
+    sa->childless_at = TIME_NEVER;
+    sa->busy_count = 0;
+    reload_judge_child(e, done->creation, made);
+    return 0;
+}
+
+/* All or nothing: a child that cannot be finished is undone on the peer's side too. */
+int create_finish(struct ike_engine *e, struct sa *sa, int err, const struct secrets *s, bool rest)
+{
+    struct child *made = child_find(sa, e->done.creation->spi_in), *old = old_of(sa, &e->done);
     if (!made || !sa->tunnel || sa->state != IKE_STATE_ESTABLISHED)
         return 0;
-    if (wire_notify_error(in->inner, &n)) {
-        child_free(e, made);
-        refused(e, sa, done, &n);
-        return 0;
-    }
-    int err = complete(e, sa, done, in->inner, made);
+    if (err == 0)
+        err = install(e, sa, made, s, rest);
     if (err == 0)
         return 0;
     if (peer_is_logged(e))
         log_warn("ike: the peer's answer for a child SA is not usable: %s",
                  err == ERR_TS ? e->why : err_sentence(err));
-    struct child *old = child_find(sa, done->task.spi_in);
     if (old && old->state == CHILD_UP)
         child_retry(e, old, 30 * TIME_SECOND);
     /* The peer has it: it must be deleted there, so it stays here until then. */
@@ -463,6 +235,81 @@ int create_response(struct ike_engine *e, struct sa *sa, const struct input *in)
     made->replaced = true;
     made->mute = true; /* the data plane never had it */
     return task_add(e, sa, (struct task){.kind = TASK_DELETE_CHILD, .spi_in = made->spi_in});
+}
+
+void create_refused(struct ike_engine *e, struct sa *sa, const struct wire_notify_view *n)
+{
+    struct child *made = child_find(sa, e->done.creation->spi_in);
+    if (!made || !sa->tunnel || sa->state != IKE_STATE_ESTABLISHED)
+        return;
+    child_free(e, made);
+    if (!task_is_to_be_held(n->type))
+        sa->busy_count = 0;
+    refused(e, sa, &e->done, n);
+}
+
+/* More exchanges are to come, unless the peer rekeys the same child and has won already: then the
+ * rest is up to it. */
+static int go_on(struct ike_engine *e, struct sa *sa, struct child *made, const struct secrets *s,
+                 const struct wire_chain *chain)
+{
+    struct child *old = old_of(sa, &e->done);
+    const struct rival *rival = e->done.creation->rival;
+    if (rekey_child_lost(sa, &e->done, s->nonce_i, s->nonce_r)) {
+        child_free(e, made);
+        if (old && old->state == CHILD_UP)
+            child_retry(e, old, 30 * TIME_SECOND);
+        return 0;
+    }
+    if (rival && followup_makes_child(sa, (uint32_t)rival->spi))
+        followup_drop(e, sa);
+    return followup_begin(e, sa, &made->chosen.kes, s, chain);
+}
+
+/* What the answer says, with the first of the secrets in e->secret. */
+static int learn(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain,
+                 struct child *made, struct secrets *s)
+{
+    const struct creation *c = e->done.creation;
+    const struct conf_tunnel *now = e->conf;
+    struct exchange_values v;
+    e->conf = former_conf(e, c); /* the answer is to what we asked */
+    int err = init_values(chain, &v);
+    if (err == 0)
+        err = terms_accept(e, sa, made, old_of(sa, &e->done), chain, SELECT_KE_OPTIONAL, c->group);
+    if (err == 0)
+        err = derive(e, &c->n, made->chosen.kes.ke, &v, s);
+    e->conf = now;
+    s->nonce_i = (struct bytes){c->n.nonce_own, NONCE_LEN};
+    s->nonce_r = v.nonce;
+    return err;
+}
+
+int create_response(struct ike_engine *e, struct sa *sa, const struct input *in)
+{
+    struct wire_notify_view n;
+    struct secrets s = {0};
+    uint8_t additional[ADDKE_MAX];
+    if (!e->done.creation)
+        return ERR_STATE;
+    if (e->done.task.kind == TASK_REKEY_IKE)
+        return rekey_ike_response(e, sa, in);
+    struct child *made = child_find(sa, e->done.creation->spi_in);
+    if (!made || !sa->tunnel || sa->state != IKE_STATE_ESTABLISHED)
+        return 0;
+    if (wire_notify_error(in->inner, &n)) {
+        create_refused(e, sa, &n);
+        return 0;
+    }
+    int err = learn(e, sa, in->inner, made, &s);
+    bool more = err == 0 && kes_additional(&made->chosen.kes, additional) > 0;
+    if (more)
+        err = go_on(e, sa, made, &s, in->inner);
+    if (!more || err < 0)
+        err = create_finish(e, sa, err, &s,
+                            wire_notify_find(in->inner, NOTIFY_ADDITIONAL_TS_POSSIBLE, &n));
+    secret_wipe(e->secret, sizeof(e->secret));
+    return err;
 }
 
 /* ---- responder */
@@ -526,35 +373,17 @@ static void replaced(struct ike_engine *e, struct sa *sa, struct child *old)
     queue_event(e, IKE_EVENT_REKEYED_CHILD, t, &sa->path, 0, NULL);
 }
 
-static int make_child(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain,
-                      const struct exchange_values *v, struct negotiation *n, struct child *old)
+int create_grant(struct ike_engine *e, struct sa *sa, struct child *c, struct child *old,
+                 const struct secrets *s)
 {
-    struct child *c = NULL;
-    struct bytes secret;
-    int notify =
-        create_choose_child(e, sa, chain, old, SELECT_KE_OPTIONAL, v->has_ke ? v->ke.group : 0, &c);
-    if (notify != 0)
-        return notify;
-    struct bytes own = {n->nonce_own, NONCE_LEN};
-    int err = negotiation_create(e, n, c->chosen.kes.ke, &v->ke);
-    if (err == 0)
-        err = derive(e, n, c->chosen.kes.ke, v, &secret);
-    if (err == 0) {
-        c->wish = old ? old->wish : c->wish;
-        c->pair = old ? old->pair : 0;
-        c->stopgap = old && old->stopgap;
-        err = child_install(e, c, secret, v->nonce, own);
-    }
-    secret_wipe(e->secret, sizeof(e->secret));
+    int err = child_install(e, c, s);
     if (err < 0) {
         child_free(e, c);
         return err == ERR_MEMORY ? NOTIFY_NO_ADDITIONAL_SAS : NOTIFY_INVALID_SYNTAX;
     }
-    sk_begin(e, &e->reply);
-    create_put_child(e, c, n, &e->reply);
     sa->childless_at = TIME_NEVER;
     if (old) {
-        note_rival(sa, old, c, v->nonce, own);
+        note_rival(sa, old, c, s->nonce_i, s->nonce_r);
         replaced(e, sa, old);
     } else {
         queue_event(e, IKE_EVENT_CHILD_UP, sa->tunnel, &sa->path, 0, NULL);
@@ -562,6 +391,55 @@ static int make_child(struct ike_engine *e, struct sa *sa, const struct wire_cha
         stay_yield(e, sa);
     }
     return 0;
+}
+
+/* Agreed on; the keys come with the last of the additional exchanges. */
+static int grant_later(struct ike_engine *e, struct sa *sa, struct child *c,
+                       const struct child *old, const struct secrets *s)
+{
+    struct followup *f = followup_create(&c->chosen.kes, s);
+    if (!f) {
+        child_free(e, c);
+        return NOTIFY_NO_ADDITIONAL_SAS;
+    }
+    if (old && sa->out.creation && !sa->out.creation->rival)
+        note_rival(sa, old, c, s->nonce_i, s->nonce_r);
+    followup_wait(e, sa, f,
+                  &(struct followup_subject){.child = c->spi_in, .old = old ? old->spi_in : 0});
+    return 0;
+}
+
+static int make_child(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain,
+                      const struct exchange_values *v, struct negotiation *n, struct child *old)
+{
+    struct child *c = NULL;
+    uint8_t additional[ADDKE_MAX];
+    int notify =
+        terms_choose(e, sa, chain, old, SELECT_KE_OPTIONAL, v->has_ke ? v->ke.group : 0, &c);
+    if (notify != 0)
+        return notify;
+    struct secrets s = {.nonce_i = v->nonce, .nonce_r = {n->nonce_own, NONCE_LEN}};
+    int err = negotiation_create(e, n, c->chosen.kes.ke, &v->ke);
+    if (err == 0)
+        err = derive(e, n, c->chosen.kes.ke, v, &s);
+    if (err < 0) {
+        child_free(e, c);
+        return err == ERR_MEMORY ? NOTIFY_NO_ADDITIONAL_SAS : NOTIFY_INVALID_SYNTAX;
+    }
+    c->wish = old ? old->wish : c->wish;
+    c->pair = old ? old->pair : 0;
+    c->stopgap = old && old->stopgap;
+    sk_begin(e, &e->reply);
+    terms_put(e, c, n, &e->reply);
+    return kes_additional(&c->chosen.kes, additional) > 0 ? grant_later(e, sa, c, old, &s)
+                                                          : create_grant(e, sa, c, old, &s);
+}
+
+/* Our own rekey of it is past its first exchange, so the peer knows what it asks for too late. */
+static bool is_decided(const struct sa *sa, const struct child *old)
+{
+    return sa->out.creation && sa->out.creation->followup &&
+           sa->out.task.kind == TASK_REKEY_CHILD && sa->out.task.spi_in == old->spi_in;
 }
 
 static bool is_ike_rekey(struct ike_engine *e, const struct wire_chain *chain)
@@ -578,6 +456,7 @@ int create_request(struct ike_engine *e, struct sa *sa, const struct input *in)
     struct child *old = NULL;
     if (sa->state != IKE_STATE_ESTABLISHED || !sa->tunnel || sa->tunnel->sa != sa)
         return NOTIFY_TEMPORARY_FAILURE;
+    followup_drop(e, sa);
     if (is_ike_rekey(e, in->inner))
         return rekey_ike_request(e, sa, in);
     if (sa->out.request && sa->out.task.kind == TASK_REKEY_IKE)
@@ -588,9 +467,12 @@ int create_request(struct ike_engine *e, struct sa *sa, const struct input *in)
         int notify = find_old(e, sa, &n, &old);
         if (notify != 0 || !old)
             return notify;
+        if (is_decided(sa, old))
+            return NOTIFY_TEMPORARY_FAILURE;
     }
     struct negotiation negotiation = {0};
     int result = make_child(e, sa, in->inner, &v, &negotiation, old);
+    secret_wipe(e->secret, sizeof(e->secret));
     negotiation_free(&negotiation);
     return result;
 }

@@ -221,6 +221,8 @@ void ike_tick(struct ike_engine *e, time_us now)
             window_timer(e, timer->owner);
         else if (timer->kind == TIMER_FRAGMENTS)
             fragment_drop(e, timer->owner);
+        else if (timer->kind == TIMER_FOLLOWUP)
+            followup_expired(e, timer->owner);
         else if (timer->kind == TIMER_STAY)
             stay_run(e);
         else

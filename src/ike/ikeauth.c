@@ -16,6 +16,12 @@ static struct bytes nonce_of(const struct sa *sa, bool initiators)
     return (struct bytes){h->n.nonce_peer, h->n.nonce_peer_len};
 }
 
+static int install(struct ike_engine *e, const struct sa *sa, struct child *c)
+{
+    struct secrets s = {.nonce_i = nonce_of(sa, true), .nonce_r = nonce_of(sa, false)};
+    return child_install(e, c, &s);
+}
+
 /* All that was only for the handshake goes. The caller has told of it. */
 static void established(struct ike_engine *e, struct sa *sa)
 {
@@ -55,7 +61,7 @@ static void put_wishes(struct ike_engine *e, struct sa *sa, struct child *c, str
     struct select_wish wish = {.protocol = child_protocol(e), .spi = writer_view(&w)};
     size_t count = select_offer(e->conf, &wish, e->offer);
     wire_put_sa(b, e->offer, count);
-    create_offer_ts(e, sa, c, NULL, b);
+    terms_offer_ts(e, sa, c, NULL, b);
     if (!c->hosts)
         mobike_put_support(e, sa, b);
 }
@@ -101,13 +107,13 @@ static int finish_child(struct ike_engine *e, struct sa *sa, const struct wire_c
     int err = config_read_reply(e, chain, sa->tunnel);
     if (err < 0)
         return err;
-    err = create_accept_child(e, sa, c, NULL, chain, SELECT_KE_NEVER, 0);
+    err = terms_accept(e, sa, c, NULL, chain, SELECT_KE_NEVER, 0);
     struct sa *old = NULL;
     if (err == 0 && sa->tunnel->renews)
         err = reauth_take_over(e, sa, &old);
     if (err < 0)
         return err;
-    err = child_install(e, c, (struct bytes){0}, nonce_of(sa, true), nonce_of(sa, false));
+    err = install(e, sa, c);
     if (old)
         reauth_retire(e, old);
     return err;
@@ -140,7 +146,7 @@ static void finish(struct ike_engine *e, struct sa *sa, const struct wire_chain 
     struct wire_notify_view n;
     struct child *c = child_find(sa, sa->handshake->spi_in);
     if (path_bars_ah(e, sa)) { /* which the peer may have refused already, with fewer words */
-        attempt_failed(e, sa, create_explain_nat(e), 0, true, e->why);
+        attempt_failed(e, sa, terms_explain_nat(e), 0, true, e->why);
         return;
     }
     crash_read_token(e, sa, chain); /* the peer is proven */
@@ -336,9 +342,8 @@ static struct child *first_child(struct ike_engine *e, struct sa *sa,
                                  const struct wire_chain *chain, int *notify)
 {
     struct child *c = NULL;
-    *notify = create_choose_child(e, sa, chain, NULL, SELECT_KE_NEVER, 0, &c);
-    if (*notify == 0 &&
-        child_install(e, c, (struct bytes){0}, nonce_of(sa, true), nonce_of(sa, false)) < 0) {
+    *notify = terms_choose(e, sa, chain, NULL, SELECT_KE_NEVER, 0, &c);
+    if (*notify == 0 && install(e, sa, c) < 0) {
         child_free(e, c);
         *notify = NOTIFY_NO_ADDITIONAL_SAS;
     }
@@ -378,7 +383,7 @@ static void answer_request(struct ike_engine *e, struct sa *sa, const struct wir
     struct child *c = notify == 0 ? first_child(e, sa, chain, &notify) : NULL;
     config_reply(e, sa->tunnel, chain, b); /* it is the IKE SA's, with or without a child */
     if (c) {
-        create_put_child(e, c, NULL, b);
+        terms_put(e, c, NULL, b);
         if (!c->hosts)
             mobike_read_support(e, sa, chain);
         if (sa->tunnel->mobike)

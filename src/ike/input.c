@@ -164,7 +164,8 @@ static void request(struct ike_engine *e, struct sa *sa, struct input *in, const
 {
     if (!is_new(e, sa, in))
         return;
-    if (!rule) {
+    bool agreed = in->header.exchange != EXCHANGE_IKE_INTERMEDIATE || intermediate_is_agreed(sa);
+    if (!rule || !agreed) {
         e->counters.drop_rule++;
         return;
     }

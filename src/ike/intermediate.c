@@ -47,6 +47,11 @@ void intermediate_free(struct handshake *h)
     free(x);
 }
 
+bool intermediate_is_agreed(const struct sa *sa)
+{
+    return sa->handshake && sa->handshake->intermediate;
+}
+
 bool intermediate_is_due(const struct sa *sa)
 {
     const struct intermediate *x = sa->handshake->intermediate;
@@ -324,7 +329,7 @@ static int work(struct ike_engine *e, struct sa *sa, const struct input *in)
     struct fresh fresh;
     struct wire_ke ke;
     bool has_ke;
-    int err = !x || x->exchanges >= EXCHANGES_MAX ? ERR_SYNTAX : 0;
+    int err = x->exchanges >= EXCHANGES_MAX ? ERR_SYNTAX : 0;
     if (err == 0)
         err = read_ke(x, in->inner, &ke, &has_ke);
     if (err == 0 && has_ke)
@@ -347,8 +352,8 @@ int intermediate_request(struct ike_engine *e, struct sa *sa, const struct input
     if (err < 0) {
         sa->request_hash = in->hash;
         attempt_refused(e, sa, EXCHANGE_IKE_INTERMEDIATE, ERR_SYNTAX, NOTIFY_INVALID_SYNTAX,
-                        explain(e, "the peer's additional key exchange cannot be read, or none was "
-                                   "agreed on"));
+                        explain(e, "the peer's additional key exchange cannot be read, or is not "
+                                   "the one agreed on"));
     }
     return LATER;
 }

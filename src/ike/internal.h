@@ -8,13 +8,13 @@
  *   window   message IDs, replayed answers, own requests and their repetition, tasks that wait
  *   sk       protection of messages
  *   fragment messages in pieces: cutting, collecting, and finding what the path carries
- *   init, intermediate, ikeauth, create, rekey, info      one exchange each, both roles
+ *   init, intermediate, ikeauth, create, followup, rekey, info      one exchange each, both roles
  *   reauth   a new IKE SA beside the old one, and who takes over what
  *   reload   another configuration, and what it means for what stands or is under way
  *   stay     who was let in before: may it stay, and with which networks?
  *   ask      questions to the keys process and their answers
  *   path, keepalive, mobike, roam     where a peer is, and how we get there
- *   select, kes, narrow, hosts, wish, config, keymat, explain     one noun each
+ *   select, kes, terms, narrow, hosts, wish, config, keymat, explain     one noun each
  *   crash    a peer, or we ourselves, came back without state
  *   gate, source, cookie, puzzle      strangers, and what they may cost (gate.h)
  *
@@ -65,6 +65,7 @@ enum {
 #define COOKIE_LIFE      (60 * TIME_SECOND) /* a secret makes cookies so long, and judges twice */
 #define LINGER           (30 * TIME_SECOND) /* a dead SA still repeats its last answer */
 #define REKEYED_LIFE     (60 * TIME_SECOND) /* replaced, and the peer does not delete it */
+#define FOLLOWUP_LIFE    (60 * TIME_SECOND) /* the peer repeats its request for so long */
 #define CHILDLESS_LIFE   (30 * TIME_SECOND)
 #define BUSY_FIRST       (4 * TIME_SECOND) /* after TEMPORARY_FAILURE; twice as long each time */
 #define BUSY_CAP         (60 * TIME_SECOND)
@@ -96,6 +97,12 @@ struct keys {
     uint8_t d[SECRET_MAX];
     uint8_t e[2][40];
     uint8_t a[2][SECRET_MAX];
+};
+
+/* What the keys of an SA are made of. */
+struct secrets {
+    struct bytes first, more; /* SK(0), SK(1) and so on (RFC 9370); may be empty */
+    struct bytes nonce_i, nonce_r;
 };
 
 /* Key exchange and nonces of one exchange that makes keys. */
@@ -138,7 +145,7 @@ struct handshake {
     uint8_t peer_reserved[3]; /* of its ID payload, as they came: AUTH covers them */
 };
 
-enum timer_kind { TIMER_OUT, TIMER_DUTY, TIMER_CHILD, TIMER_FRAGMENTS, TIMER_STAY };
+enum timer_kind { TIMER_OUT, TIMER_DUTY, TIMER_CHILD, TIMER_FRAGMENTS, TIMER_FOLLOWUP, TIMER_STAY };
 
 /* The configuration that exchanges began with which were under way when it changed. */
 struct former {
@@ -153,8 +160,9 @@ struct creation {
     struct sa *made; /* new IKE SA, not usable yet */
     uint16_t group;  /* 0 = no key exchange */
     uint8_t ke_count;
-    struct rival *rival;   /* what the peer made at the same time in place of the same SA */
-    struct former *former; /* NULL: it began with the configuration of now */
+    struct followup *followup; /* NULL: not (yet) in IKE_FOLLOWUP_KE */
+    struct rival *rival;       /* what the peer made at the same time in place of the same SA */
+    struct former *former;     /* NULL: it began with the configuration of now */
 };
 
 enum { STOPGAP = 1 }; /* as spi_in of CREATE_CHILD: see struct child */
@@ -286,10 +294,11 @@ struct sa {
     struct handshake *handshake;
     struct reassembly *reassembly;
     struct crash_token *token;
-    uint64_t init_key; /* in engine->half_open */
-    uint16_t network;  /* where the gate counts it */
-    uint16_t fragment; /* largest IP datagram we send; 0 = the peer takes no fragments */
-    uint64_t ticket;   /* of the question that is open, 0 = none */
+    struct followup *followup; /* what the peer has begun, and not finished */
+    uint64_t init_key;         /* in engine->half_open */
+    uint16_t network;          /* where the gate counts it */
+    uint16_t fragment;         /* largest IP datagram we send; 0 = the peer takes no fragments */
+    uint64_t ticket;           /* of the question that is open, 0 = none */
     struct timer timer_out, timer_duty;
     time_us created, last_heard, last_sent;
     time_us rekey_at, expire_at, childless_at;

@@ -11,7 +11,7 @@ static int skeyseed(const struct chosen *chosen, const struct keymat_input *in, 
 {
     if (in->old_prf) {
         const struct prf_alg *old = suite_prf(in->old_prf);
-        const struct bytes parts[] = {in->secret, in->nonce_i, in->nonce_r};
+        const struct bytes parts[] = {in->secret, in->nonce_i, in->nonce_r, in->more};
         *len = old->len;
         return prf(old, in->old_d, parts, ARRAY_LEN(parts), out);
     }
@@ -87,18 +87,17 @@ size_t keymat_child_len(const struct chosen *chosen)
     return (encr ? suite_encr_keymat(encr) : 0) + (integ ? integ->key_len : 0);
 }
 
-/* KEYMAT = prf+(SK_d, [g^ir |] Ni | Nr), RFC 7296 2.17. */
+/* KEYMAT = prf+(SK_d, [g^ir |] Ni | Nr [| SK(1) ...]), RFC 7296 2.17, RFC 9370 2.2.4. */
 int keymat_child(uint16_t prf_id, const uint8_t *d, const struct chosen *chosen,
-                 struct bytes secret, struct bytes nonce_i, struct bytes nonce_r, uint8_t *keymat_i,
-                 uint8_t *keymat_r)
+                 const struct secrets *s, uint8_t *keymat_i, uint8_t *keymat_r)
 {
     const struct prf_alg *alg = suite_prf(prf_id);
     size_t len = keymat_child_len(chosen);
     uint8_t stream[2 * IKE_KEYMAT_MAX];
     if (!alg || len == 0 || len > IKE_KEYMAT_MAX)
         return ERR_UNSUPPORTED;
-    const struct bytes parts[] = {secret, nonce_i, nonce_r};
-    size_t skip = secret.len > 0 ? 0 : 1;
+    const struct bytes parts[] = {s->first, s->nonce_i, s->nonce_r, s->more};
+    size_t skip = s->first.len > 0 ? 0 : 1;
     int err = prf_plus(alg, (struct bytes){d, alg->len}, parts + skip, ARRAY_LEN(parts) - skip,
                        stream, 2 * len);
     if (err == 0) {

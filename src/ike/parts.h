@@ -74,9 +74,8 @@ void child_free(struct ike_engine *e, struct child *c); /* silently */
 /* ESP_DEL, event unless err is 0, memory. */
 void child_remove(struct ike_engine *e, struct child *c, bool linger, int err);
 void child_move(struct child *c, struct sa *to);
-/* KEYMAT, ESP_ADD, timer; the child is up. secret may be empty. RFC 7296 2.17. */
-int child_install(struct ike_engine *e, struct child *c, struct bytes secret, struct bytes nonce_i,
-                  struct bytes nonce_r) MUST_USE;
+/* KEYMAT, ESP_ADD, timer; the child is up. RFC 7296 2.17. */
+int child_install(struct ike_engine *e, struct child *c, const struct secrets *s) MUST_USE;
 int child_set_selectors(struct child *c, const struct selector *local, size_t local_count,
                         const struct selector *remote, size_t remote_count) MUST_USE;
 bool child_has_successor(const struct child *c); /* another one with the same selectors is up */
@@ -141,7 +140,12 @@ void window_expired(struct ike_engine *e, struct sa *sa);
 int task_add(struct ike_engine *e, struct sa *sa, struct task task) MUST_USE;
 void task_first(struct ike_engine *e, struct sa *sa, struct task task); /* before all others */
 bool task_waits(const struct sa *sa, uint8_t kind, uint32_t spi_in);
-/* The peer said TEMPORARY_FAILURE to it: again later, or the end of the tunnel. */
+/* The peer cannot do it now, or has forgotten what it began: again later, or the end of the tunnel.
+ */
+static inline bool task_is_to_be_held(uint16_t notify)
+{
+    return notify == NOTIFY_TEMPORARY_FAILURE || notify == NOTIFY_STATE_NOT_FOUND;
+}
 void task_hold(struct ike_engine *e, struct sa *sa, struct task task);
 time_us task_held_until(const struct ike_engine *e, const struct sa *sa); /* or TIME_NEVER */
 void task_run(struct ike_engine *e, struct sa *sa); /* starts the next when the window is free */
@@ -196,6 +200,7 @@ bool crash_heard_spi(struct ike_engine *e, const struct input *in); /* it was ab
 /* Keys of a first IKE SA (old NULL) or of a rekeyed one (RFC 7296 2.14, 2.18). */
 struct keymat_input {
     struct bytes secret, nonce_i, nonce_r;
+    struct bytes more; /* of a rekey: SK(1) and so on, RFC 9370 2.2.4 */
     uint64_t spi_i, spi_r;
     uint16_t old_prf; /* 0 = not a rekey */
     struct bytes old_d;
@@ -204,9 +209,8 @@ int keymat_ike(const struct chosen *chosen, const struct keymat_input *in, struc
                uint8_t sk_p[2][SECRET_MAX]) MUST_USE;
 size_t keymat_child_len(const struct chosen *chosen);
 /* initiator's direction first; each keymat_child_len() octets. */
-int keymat_child(uint16_t prf, const uint8_t *d, const struct chosen *chosen, struct bytes secret,
-                 struct bytes nonce_i, struct bytes nonce_r, uint8_t *keymat_i,
-                 uint8_t *keymat_r) MUST_USE;
+int keymat_child(uint16_t prf, const uint8_t *d, const struct chosen *chosen,
+                 const struct secrets *s, uint8_t *keymat_i, uint8_t *keymat_r) MUST_USE;
 
 /* ---- kes.c */
 /* kes->ke is given: the additional exchanges that go with it. single: there can be none. */
@@ -254,8 +258,7 @@ struct select_wish {
     uint8_t protocol;
     struct bytes spi;
     bool with_ke;
-    bool single; /* no additional exchanges */
-    bool more;   /* child without groups of its own: with the IKE SA's additional exchanges, too */
+    bool more; /* child without groups of its own: with the IKE SA's additional exchanges, too */
     uint16_t first_group;
 };
 size_t select_offer(const struct conf_tunnel *conf, const struct select_wish *wish,
@@ -439,6 +442,7 @@ int init_values(const struct wire_chain *chain, struct exchange_values *out) MUS
 /* Both sides can do it; the additional exchanges of `chosen` are to come. */
 int intermediate_agree(struct sa *sa, const struct chosen *chosen) MUST_USE;
 void intermediate_free(struct handshake *h);
+bool intermediate_is_agreed(const struct sa *sa);
 bool intermediate_is_due(const struct sa *sa);
 int intermediate_go_on(struct ike_engine *e, struct sa *sa); /* as initiator; IKE_AUTH at last */
 int intermediate_request(struct ike_engine *e, struct sa *sa, const struct input *in);
@@ -480,33 +484,45 @@ int proof_put_auth(struct ike_engine *e, const struct sa *sa, struct bytes auth,
 int proof_check(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain,
                 enum cert_purpose purpose) MUST_USE;
 
+/* ---- terms.c: what both sides agree on for a child, IKE_AUTH included */
+/* Into e->picked; or a notify with its data, and e->why. */
+int terms_select(struct ike_engine *e, const struct selection *s);
+/* The child half of a request (SA, TSi, TSr) on the responder's side; with `old` NULL for a new
+ * one. Fills *out without installing it. */
+int terms_choose(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain,
+                 const struct child *old, enum select_ke ke, uint16_t ke_sent, struct child **out);
+/* ERR_NO_PROPOSAL, and why. */
+int terms_explain_nat(struct ike_engine *e);
+int terms_accept(struct ike_engine *e, struct sa *sa, struct child *c, const struct child *rekeyed,
+                 const struct wire_chain *chain, enum select_ke ke, uint16_t group) MUST_USE;
+/* What we offer, into e->offer. */
+size_t terms_offer(struct ike_engine *e, const struct sa *sa, struct bytes spi, uint16_t group);
+void terms_put(struct ike_engine *e, const struct child *c, const struct negotiation *n,
+               struct wire_builder *b);
+void terms_offer_ts(struct ike_engine *e, const struct sa *sa, const struct child *made,
+                    const struct child *rekeyed, struct wire_builder *b);
+
 /* ---- create.c */
 int create_start(struct ike_engine *e, struct sa *sa, struct task task);
 struct creation *creation_create(struct ike_engine *e, uint16_t group) MUST_USE;
+/* Our child is agreed on, and its secrets are here (err 0), or it came to nothing. */
+int create_finish(struct ike_engine *e, struct sa *sa, int err, const struct secrets *s, bool rest);
+void create_refused(struct ike_engine *e, struct sa *sa, const struct wire_notify_view *n);
+/* The peer's: 0, or a notify. */
+int create_grant(struct ike_engine *e, struct sa *sa, struct child *c, struct child *old,
+                 const struct secrets *s);
 bool create_is_under_way(const struct sa *sa); /* a child of ours waits for the peer's answer */
 int create_request(struct ike_engine *e, struct sa *sa, const struct input *in);
 int create_response(struct ike_engine *e, struct sa *sa, const struct input *in);
-/* Into e->picked; or a notify with its data, and e->why. */
-int create_select(struct ike_engine *e, const struct selection *s);
-/* The child half of a request (SA, TSi, TSr) on the responder's side; with `old` NULL for a new
- * one. Fills *out without installing it. */
-int create_choose_child(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain,
-                        const struct child *old, enum select_ke ke, uint16_t ke_sent,
-                        struct child **out);
-/* ERR_NO_PROPOSAL, and why. */
-int create_explain_nat(struct ike_engine *e);
-int create_accept_child(struct ike_engine *e, struct sa *sa, struct child *c,
-                        const struct child *rekeyed, const struct wire_chain *chain,
-                        enum select_ke ke, uint16_t group) MUST_USE;
-void create_put_child(struct ike_engine *e, const struct child *c, const struct negotiation *n,
-                      struct wire_builder *b);
-void create_offer_ts(struct ike_engine *e, const struct sa *sa, const struct child *made,
-                     const struct child *rekeyed, struct wire_builder *b);
 
 /* ---- rekey.c */
 int rekey_ike_start(struct ike_engine *e, struct sa *sa, struct task task);
 int rekey_ike_request(struct ike_engine *e, struct sa *sa, const struct input *in);
 int rekey_ike_response(struct ike_engine *e, struct sa *sa, const struct input *in);
+/* As create_finish(), create_refused() and create_grant(), which takes `made`. */
+int rekey_ike_finish(struct ike_engine *e, struct sa *sa, int err, const struct secrets *s);
+void rekey_ike_refused(struct ike_engine *e, struct sa *sa, const struct wire_notify_view *n);
+int rekey_ike_grant(struct ike_engine *e, struct sa *sa, struct sa *made, const struct secrets *s);
 void rekey_drop_rival(struct ike_engine *e, struct sa *sa);
 void rekey_ike_failed(struct ike_engine *e, struct sa *sa, time_us again);
 bool rekey_settle_deleted(struct ike_engine *e, struct sa *sa);
@@ -516,6 +532,26 @@ bool rekey_child_lost(const struct sa *sa, const struct exchange *done, struct b
 /* Our own rekey of a child is through: which of the up to three children goes? */
 void rekey_child_done(struct ike_engine *e, struct sa *sa, struct child *old, struct child *made,
                       struct bytes nonce_i, struct bytes nonce_r);
+
+/* ---- followup.c */
+struct followup *followup_create(const struct kes *kes, const struct secrets *s); /* NULL: memory */
+void followup_free(struct ike_engine *e, struct followup **at);
+/* As initiator: the answer to our CREATE_CHILD_SA is here, and more exchanges are to come. */
+int followup_begin(struct ike_engine *e, struct sa *sa, const struct kes *kes,
+                   const struct secrets *s, const struct wire_chain *chain) MUST_USE;
+/* As responder: what waits for them. */
+struct followup_subject {
+    struct sa *made;     /* IKE SA, or: */
+    uint32_t child, old; /* SPIs; old 0 = none */
+};
+void followup_wait(struct ike_engine *e, struct sa *sa, struct followup *f,
+                   const struct followup_subject *subject);
+bool followup_makes_ike(const struct sa *sa, uint64_t spi);
+bool followup_makes_child(const struct sa *sa, uint32_t spi_in);
+void followup_drop(struct ike_engine *e, struct sa *sa); /* it will not come to an end */
+void followup_expired(struct ike_engine *e, struct sa *sa);
+int followup_request(struct ike_engine *e, struct sa *sa, const struct input *in);
+int followup_response(struct ike_engine *e, struct sa *sa, const struct input *in);
 
 /* ---- reauth.c */
 /* IKE_AUTH is through: when is the next one? */

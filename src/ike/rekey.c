@@ -41,6 +41,7 @@ static void take_over_path(struct ike_engine *e, const struct sa *old, struct sa
 void rekey_adopt(struct ike_engine *e, struct sa *old, struct sa *successor)
 {
     struct tunnel *t = old->tunnel;
+    followup_drop(e, old);
     let_former_go(e, t);
     t->former = old->spi_own;
     successor->tunnel = t;
@@ -63,25 +64,28 @@ void rekey_adopt(struct ike_engine *e, struct sa *old, struct sa *successor)
     queue_event(e, IKE_EVENT_REKEYED_IKE, t, &successor->path, 0, NULL);
 }
 
-static int make_keys(struct ike_engine *e, const struct sa *old, struct sa *made,
-                     const struct negotiation *n, const struct exchange_values *v)
+/* SK(0), into e->secret. */
+static int derive(struct ike_engine *e, const struct negotiation *n,
+                  const struct exchange_values *v, struct secrets *s)
 {
-    int err = kex_derive(n->kex, v->ke.value, e->secret);
-    if (err < 0)
-        return err;
+    s->first = (struct bytes){e->secret, kex_alg(n->kex)->secret_len};
+    return kex_derive(n->kex, v->ke.value, e->secret);
+}
+
+static int make_keys(const struct sa *old, struct sa *made, const struct secrets *s)
+{
     uint8_t sk_p[2][SECRET_MAX];
-    struct bytes own = {n->nonce_own, NONCE_LEN};
     struct keymat_input k = {
-        .secret = {e->secret, kex_alg(n->kex)->secret_len},
-        .nonce_i = made->initiator ? own : v->nonce,
-        .nonce_r = made->initiator ? v->nonce : own,
+        .secret = s->first,
+        .more = s->more,
+        .nonce_i = s->nonce_i,
+        .nonce_r = s->nonce_r,
         .spi_i = made->initiator ? made->spi_own : made->spi_peer,
         .spi_r = made->initiator ? made->spi_peer : made->spi_own,
         .old_prf = old->chosen.prf,
         .old_d = {old->keys.d, suite_prf(old->chosen.prf)->len},
     };
-    err = keymat_ike(&made->chosen, &k, &made->keys, sk_p);
-    secret_wipe(e->secret, k.secret.len);
+    int err = keymat_ike(&made->chosen, &k, &made->keys, sk_p);
     secret_wipe(sk_p, sizeof(sk_p));
     return err;
 }
@@ -119,10 +123,8 @@ static int start_with(struct ike_engine *e, struct sa *sa, struct task task, uin
     c->ke_count = ke_count;
     inherit(c->made, sa);
     sk_begin(e, &b);
-    struct select_wish wish = {.protocol = PROTOCOL_IKE,
-                               .spi = spi_bytes(c->made->spi_own, spi),
-                               .with_ke = true,
-                               .single = true};
+    struct select_wish wish = {
+        .protocol = PROTOCOL_IKE, .spi = spi_bytes(c->made->spi_own, spi), .with_ke = true};
     size_t count = select_offer(e->conf, &wish, e->offer);
     wire_put_sa(&b, e->offer, count);
     negotiation_put(&b, &c->n);
@@ -184,12 +186,14 @@ void rekey_ike_failed(struct ike_engine *e, struct sa *sa, time_us again)
     sa_plan_duty(e, sa);
 }
 
-static int learn(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain,
-                 const struct creation *c, struct exchange_values *v)
+/* What the answer to our CREATE_CHILD_SA says; its secret in e->secret. */
+static int learn(struct ike_engine *e, const struct wire_chain *chain, const struct creation *c,
+                 struct secrets *s)
 {
+    struct exchange_values values, *v = &values;
     const struct wire_payload_view *p = wire_find(chain, PAYLOAD_SA);
     int count = p ? wire_sa_read(p->body, e->offered, PROPOSALS_MAX) : ERR_SYNTAX;
-    struct select_wish wish = {.protocol = PROTOCOL_IKE, .with_ke = true, .single = true};
+    struct select_wish wish = {.protocol = PROTOCOL_IKE, .with_ke = true};
     size_t offers = select_offer(former_conf(e, c), &wish, e->offer);
     if (count != 1 || init_values(chain, v) < 0 || !v->has_ke ||
         read_spi(&e->offered[0], &c->made->spi_peer) < 0)
@@ -199,7 +203,10 @@ static int learn(struct ike_engine *e, struct sa *sa, const struct wire_chain *c
     c->made->chosen = select_chosen(&e->offered[0]);
     if (c->made->chosen.kes.ke != c->group || v->ke.group != c->group)
         return ERR_KE;
-    return make_keys(e, sa, c->made, &c->n, v);
+    crash_read_token(e, c->made, chain);
+    s->nonce_i = (struct bytes){c->n.nonce_own, NONCE_LEN};
+    s->nonce_r = v->nonce;
+    return derive(e, &c->n, v, s);
 }
 
 static void delete_sa(struct ike_engine *e, struct sa *sa)
@@ -211,11 +218,10 @@ static void delete_sa(struct ike_engine *e, struct sa *sa)
 /* Both sides made one: the one with the lowest of the four nonces goes, by the hand of who made it.
  */
 static void settle(struct ike_engine *e, struct sa *old, struct sa *made, struct creation *c,
-                   struct bytes peer_nonce)
+                   const struct secrets *s)
 {
-    struct bytes own = {c->n.nonce_own, NONCE_LEN};
     struct sa *loser = rival_sa(e, c);
-    if (loser && rival_is_higher(c->rival, own, peer_nonce)) {
+    if (loser && rival_is_higher(c->rival, s->nonce_i, s->nonce_r)) {
         adopt_rival(e, old, c);
         sa_set_state(e, made, IKE_STATE_REKEYED);
         delete_sa(e, made);
@@ -232,60 +238,98 @@ static void settle(struct ike_engine *e, struct sa *old, struct sa *made, struct
     }
 }
 
-/* The SA ended, or the peer's own successor took its place, while our request was out. What the
- * peer made for us it would keep for ever: who asked for it deletes it. */
-static void came_too_late(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain,
-                          struct creation *c)
+static bool is_current(const struct sa *sa)
 {
-    struct wire_notify_view n;
-    struct exchange_values v;
-    if (wire_notify_error(chain, &n) || learn(e, sa, chain, c, &v) < 0)
-        return;
-    struct sa *made = c->made;
-    c->made = NULL;
-    sa_established(e, made);
-    delete_sa(e, made);
+    return sa->state == IKE_STATE_ESTABLISHED && sa->tunnel && sa->tunnel->sa == sa;
 }
 
-int rekey_ike_response(struct ike_engine *e, struct sa *sa, const struct input *in)
+/* The SA ended, or the peer's own successor took its place, while our request was out. What the
+ * peer made for us it would keep for ever: who asked for it deletes it. */
+static int complete(struct ike_engine *e, struct sa *sa, struct creation *c,
+                    const struct secrets *s)
+{
+    struct sa *made = c->made;
+    int err = make_keys(sa, made, s);
+    if (err < 0)
+        return err;
+    c->made = NULL;
+    sa_established(e, made);
+    if (!is_current(sa)) {
+        delete_sa(e, made);
+        return 0;
+    }
+    sa->busy_count = 0;
+    reload_judge_ike(e, c, made);
+    settle(e, sa, made, c, s);
+    crash_send_token(e, made);
+    return 0;
+}
+
+int rekey_ike_finish(struct ike_engine *e, struct sa *sa, int err, const struct secrets *s)
+{
+    struct creation *c = e->done.creation;
+    if (err == 0)
+        err = complete(e, sa, c, s);
+    if (err == 0 || !is_current(sa))
+        return 0;
+    if (peer_is_logged(e))
+        log_warn("ike: the peer's answer to a rekey is not usable: %s", err_sentence(err));
+    if (!adopt_rival(e, sa, c))
+        rekey_ike_failed(e, sa, 30 * TIME_SECOND);
+    return 0;
+}
+
+void rekey_ike_refused(struct ike_engine *e, struct sa *sa, const struct wire_notify_view *n)
 {
     struct exchange *done = &e->done;
-    struct creation *c = done->creation;
-    struct wire_notify_view n;
-    struct exchange_values v;
-    if (sa->state != IKE_STATE_ESTABLISHED || !sa->tunnel || sa->tunnel->sa != sa) {
-        came_too_late(e, sa, in->inner, c);
-        return 0;
+    if (!task_is_to_be_held(n->type))
+        sa->busy_count = 0;
+    if (!is_current(sa) || retry_group(e, sa, done, n) || adopt_rival(e, sa, done->creation))
+        return;
+    if (task_is_to_be_held(n->type)) {
+        task_hold(e, sa, done->task);
+        return;
     }
-    if (wire_notify_error(in->inner, &n)) {
-        if (retry_group(e, sa, done, &n) || adopt_rival(e, sa, c))
-            return 0;
-        if (n.type == NOTIFY_TEMPORARY_FAILURE) {
-            task_hold(e, sa, done->task);
-            return 0;
-        }
-        if (peer_is_logged(e))
-            log_warn("ike: the peer refused to rekey the IKE SA (notify %u)", n.type);
-        rekey_ike_failed(e, sa, TIME_NEVER);
-        reauth_instead(e, sa->tunnel);
-        return 0;
-    }
-    int err = learn(e, sa, in->inner, c, &v);
-    if (err < 0) {
-        if (peer_is_logged(e))
-            log_warn("ike: the peer's answer to a rekey is not usable: %s", err_sentence(err));
+    if (peer_is_logged(e))
+        log_warn("ike: the peer refused to rekey the IKE SA (notify %u)", n->type);
+    rekey_ike_failed(e, sa, TIME_NEVER);
+    reauth_instead(e, sa->tunnel);
+}
+
+/* More exchanges are to come, unless the peer rekeys it too and has won already: then the rest is
+ * up to it. */
+static int go_on(struct ike_engine *e, struct sa *sa, struct creation *c, const struct secrets *s,
+                 const struct wire_chain *chain)
+{
+    bool waits = c->rival && followup_makes_ike(sa, c->rival->spi);
+    if ((waits || rival_sa(e, c)) && rival_is_higher(c->rival, s->nonce_i, s->nonce_r)) {
         if (!adopt_rival(e, sa, c))
             rekey_ike_failed(e, sa, 30 * TIME_SECOND);
         return 0;
     }
-    struct sa *made = c->made;
-    c->made = NULL;
-    sa_established(e, made);
-    crash_read_token(e, made, in->inner);
-    reload_judge_ike(e, c, made);
-    settle(e, sa, made, c, v.nonce);
-    crash_send_token(e, made);
-    return 0;
+    if (waits)
+        followup_drop(e, sa);
+    return followup_begin(e, sa, &c->made->chosen.kes, s, chain);
+}
+
+int rekey_ike_response(struct ike_engine *e, struct sa *sa, const struct input *in)
+{
+    struct creation *c = e->done.creation;
+    struct wire_notify_view n;
+    struct secrets s = {0};
+    uint8_t additional[ADDKE_MAX];
+    if (wire_notify_error(in->inner, &n)) {
+        rekey_ike_refused(e, sa, &n);
+        return 0;
+    }
+    int err = learn(e, in->inner, c, &s);
+    bool more = err == 0 && kes_additional(&c->made->chosen.kes, additional) > 0;
+    if (more && is_current(sa)) /* else the peer has made nothing yet */
+        err = go_on(e, sa, c, &s, in->inner);
+    if (!more || err < 0)
+        err = rekey_ike_finish(e, sa, err, &s);
+    secret_wipe(e->secret, sizeof(e->secret));
+    return err;
 }
 
 /* ---- responder */
@@ -309,20 +353,23 @@ static int choose(struct ike_engine *e, const struct wire_chain *chain,
                           .offered_count = (size_t)count,
                           .ke = SELECT_KE_MUST,
                           .pq = e->conf->pq,
-                          .ke_sent = v->ke.group,
-                          .single = true};
-    return create_select(e, &s);
+                          .ke_sent = v->ke.group};
+    return terms_select(e, &s);
 }
 
 static int make(struct ike_engine *e, struct sa *sa, struct sa *made,
-                const struct exchange_values *v, struct negotiation *n)
+                const struct exchange_values *v, struct negotiation *n, struct secrets *s)
 {
     made->chosen = select_chosen(&e->picked);
     inherit(made, sa);
     int err = read_spi(&e->picked, &made->spi_peer);
     if (err == 0)
         err = negotiation_create(e, n, made->chosen.kes.ke, &v->ke);
-    return err < 0 ? err : make_keys(e, sa, made, n, v);
+    if (err < 0)
+        return err;
+    s->nonce_i = v->nonce;
+    s->nonce_r = (struct bytes){n->nonce_own, NONCE_LEN};
+    return derive(e, n, v, s);
 }
 
 static void put_answer(struct ike_engine *e, const struct sa *made, const struct negotiation *n)
@@ -336,29 +383,70 @@ static void put_answer(struct ike_engine *e, const struct sa *made, const struct
     crash_put_token(e, made, &e->reply);
 }
 
-/* With our own request out, it stays open which of the two succeeds. */
-static void succeed(struct ike_engine *e, struct sa *sa, struct sa *made, struct bytes nonce_i,
-                    struct bytes nonce_r)
+static struct creation *own_rekey(const struct sa *sa)
 {
-    struct creation *own =
-        sa->out.request && sa->out.task.kind == TASK_REKEY_IKE ? sa->out.creation : NULL;
+    return sa->out.request && sa->out.task.kind == TASK_REKEY_IKE ? sa->out.creation : NULL;
+}
+
+/* With our own request out, it stays open which of the two succeeds. */
+static bool note_rival(const struct sa *sa, const struct sa *made, const struct secrets *s)
+{
+    struct creation *own = own_rekey(sa);
+    if (!own || own->rival)
+        return false;
+    own->rival = rival_create(s->nonce_i, s->nonce_r);
+    if (own->rival)
+        own->rival->spi = made->spi_own;
+    return own->rival;
+}
+
+static void succeed(struct ike_engine *e, struct sa *sa, struct sa *made, const struct secrets *s)
+{
+    struct creation *own = own_rekey(sa);
     sa_established(e, made);
-    if (own && !own->rival) {
-        own->rival = rival_create(nonce_i, nonce_r);
-        if (own->rival) {
-            own->rival->spi = made->spi_own;
-            return;
-        }
-    }
+    if ((own && own->rival && own->rival->spi == made->spi_own) || note_rival(sa, made, s))
+        return;
     if (own)
         rekey_drop_rival(e, sa); /* a second one of theirs takes the place of the first */
     rekey_adopt(e, sa, made);
 }
 
+int rekey_ike_grant(struct ike_engine *e, struct sa *sa, struct sa *made, const struct secrets *s)
+{
+    if (make_keys(sa, made, s) < 0) {
+        sa_bury(e, made);
+        return NOTIFY_INVALID_SYNTAX;
+    }
+    succeed(e, sa, made, s);
+    return 0;
+}
+
+/* Agreed on; the keys come with the last of the additional exchanges. */
+static int grant_later(struct ike_engine *e, struct sa *sa, struct sa *made,
+                       const struct secrets *s)
+{
+    struct followup *f = followup_create(&made->chosen.kes, s);
+    if (!f) {
+        sa_bury(e, made);
+        return NOTIFY_TEMPORARY_FAILURE;
+    }
+    (void)note_rival(sa, made, s);
+    followup_wait(e, sa, f, &(struct followup_subject){.made = made});
+    return 0;
+}
+
+/* Our own rekey is past its first exchange, so the peer knows what it asks for too late. */
+static bool is_decided(const struct sa *sa)
+{
+    return own_rekey(sa) && own_rekey(sa)->followup;
+}
+
 int rekey_ike_request(struct ike_engine *e, struct sa *sa, const struct input *in)
 {
     struct exchange_values v;
-    if (child_work_is_out(sa))
+    struct secrets s = {0};
+    uint8_t additional[ADDKE_MAX];
+    if (child_work_is_out(sa) || is_decided(sa))
         return NOTIFY_TEMPORARY_FAILURE;
     if (init_values(in->inner, &v) < 0)
         return NOTIFY_INVALID_SYNTAX;
@@ -369,15 +457,18 @@ int rekey_ike_request(struct ike_engine *e, struct sa *sa, const struct input *i
     if (!made)
         return NOTIFY_TEMPORARY_FAILURE;
     struct negotiation n = {0};
-    int err = make(e, sa, made, &v, &n);
-    if (err == 0) {
+    if (make(e, sa, made, &v, &n, &s) == 0) {
         put_answer(e, made, &n);
-        succeed(e, sa, made, v.nonce, (struct bytes){n.nonce_own, NONCE_LEN});
+        notify = kes_additional(&made->chosen.kes, additional) > 0
+                     ? grant_later(e, sa, made, &s)
+                     : rekey_ike_grant(e, sa, made, &s);
     } else {
         sa_bury(e, made);
+        notify = NOTIFY_INVALID_SYNTAX;
     }
     negotiation_free(&n);
-    return err == 0 ? 0 : NOTIFY_INVALID_SYNTAX;
+    secret_wipe(e->secret, sizeof(e->secret));
+    return notify;
 }
 
 /* The old SA ends while our own rekey of it is still out. */
@@ -405,13 +496,14 @@ static void delete_child(struct ike_engine *e, struct sa *sa, struct child *c)
     task_first(e, sa, (struct task){.kind = TASK_DELETE_CHILD, .spi_in = c->spi_in});
 }
 
-/* Has the peer made a better successor of the same child, that is still there? */
+/* Has the peer made, or begun, a better successor of the same child? */
 bool rekey_child_lost(const struct sa *sa, const struct exchange *done, struct bytes nonce_i,
                       struct bytes nonce_r)
 {
     const struct rival *rival = done->creation->rival;
     const struct child *theirs = rival ? child_find(sa, (uint32_t)rival->spi) : NULL;
-    return theirs && theirs->state == CHILD_UP && rival_is_higher(rival, nonce_i, nonce_r);
+    bool stands = theirs && (theirs->state == CHILD_UP || followup_makes_child(sa, theirs->spi_in));
+    return stands && rival_is_higher(rival, nonce_i, nonce_r);
 }
 
 /* Of two successors the one with the lowest nonce goes, by who made it; the maker of the other one
@@ -427,7 +519,9 @@ void rekey_child_done(struct ike_engine *e, struct sa *sa, struct child *old, st
     }
     const struct rival *rival = e->done.creation->rival;
     struct child *theirs = rival ? child_find(sa, (uint32_t)rival->spi) : NULL;
-    if (theirs)
+    if (theirs && followup_makes_child(sa, theirs->spi_in))
+        followup_drop(e, sa);
+    else if (theirs)
         theirs->replaced = true; /* the peer will delete it */
     sa->tunnel->rekeys_child++;
     queue_event(e, IKE_EVENT_REKEYED_CHILD, sa->tunnel, &sa->path, 0, NULL);

@@ -294,6 +294,7 @@ static void look_at_all(struct ike_engine *e, const struct conf_tunnel *was, str
     struct sa *sa;
     while ((sa = map_next(&e->sas, &cursor))) {
         struct creation *c = sa->out.creation;
+        followup_drop(e, sa); /* the peer begins it anew */
         if (c && !c->former) {
             c->former = former;
             former->refs++;

@@ -36,6 +36,13 @@ static const struct rule rules[] = {
      .notify_may_stand_alone = true, .need = P(SA) | P(NONCE), .once = P(KE) | P(TSi) | P(TSr),
      .run = create_response},
 
+    {EXCHANGE_IKE_FOLLOWUP_KE, .response = false, .role = RULE_BOTH,
+     .states = S(ESTABLISHED) | S(REKEYED) | S(DELETING), .protected = true, .need = P(KE),
+     .run = followup_request},
+    {EXCHANGE_IKE_FOLLOWUP_KE, .response = true, .role = RULE_BOTH,
+     .states = S(ESTABLISHED) | S(REKEYED) | S(DELETING), .protected = true,
+     .notify_may_stand_alone = true, .need = P(KE), .run = followup_response},
+
     {EXCHANGE_INFORMATIONAL, .response = false, .role = RULE_BOTH,
      .states = S(ESTABLISHED) | S(REKEYED) | S(DELETING), .protected = true, .run = info_request},
     {EXCHANGE_INFORMATIONAL, .response = true, .role = RULE_BOTH,

@@ -119,6 +119,7 @@ void creation_free(struct ike_engine *e, struct creation **at)
         return;
     if (c->made)
         sa_bury(e, c->made);
+    followup_free(e, &c->followup);
     rival_free(&c->rival);
     former_drop(&c->former);
     negotiation_free(&c->n);
@@ -166,6 +167,7 @@ static void let_go(struct ike_engine *e, struct sa *sa)
     handshake_free(e, sa);
     message_drop(e, &sa->out.request);
     creation_free(e, &sa->out.creation);
+    followup_drop(e, sa);
     sa->task_count = 0;
     while (sa->children)
         child_free(e, sa->children);

@@ -290,14 +290,12 @@ static void add_groups(const struct conf_tunnel *conf, uint16_t first, const str
         }
 }
 
-static void copy_some(const struct proposal *from, bool with_ke, bool single, bool esn,
-                      struct proposal *to)
+static void copy_some(const struct proposal *from, bool with_ke, bool esn, struct proposal *to)
 {
     for (size_t i = 0; i < from->count; i++) {
         const struct transform *t = &from->transforms[i];
-        bool more = transform_is_addke(t->type), ke = t->type == TRANSFORM_KE || more;
-        if ((ke && !with_ke) || (more && single) ||
-            (t->type == TRANSFORM_SN && t->id != SN_32 && !esn))
+        bool ke = t->type == TRANSFORM_KE || transform_is_addke(t->type);
+        if ((ke && !with_ke) || (t->type == TRANSFORM_SN && t->id != SN_32 && !esn))
             continue;
         proposal_add(to, t->type, t->id, t->key_bits);
     }
@@ -322,14 +320,12 @@ static size_t offer_all(const struct conf_tunnel *conf, const struct select_wish
         bool listed = has_type(&from[i], TRANSFORM_KE), needs = w->with_ke && !ike && !listed;
         if (more ? !needs : needs && !knows_one(conf))
             continue;
-        if (w->single && !kes_may_be_one(&from[i]))
-            continue;
         struct proposal *p = &out[at];
         *p = (struct proposal){.number = (uint8_t)(at + 1), .protocol = w->protocol};
         p->spi_len = (uint8_t)w->spi.len;
         if (w->spi.len > 0)
             memcpy(p->spi, w->spi.at, w->spi.len);
-        copy_some(&from[i], w->with_ke, w->single, conf->esn || ike, p);
+        copy_some(&from[i], w->with_ke, conf->esn || ike, p);
         if (needs)
             add_groups(conf, w->first_group, more, p);
         at++;

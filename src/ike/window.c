@@ -118,13 +118,15 @@ void window_open(struct ike_engine *e, struct sa *sa, struct task task, struct m
 {
     struct creation *creation = sa->out.creation;
     message_drop(e, &sa->out.request);
-    sa->out = (struct exchange){.task = task,
-                                .exchange = exchange_of(task.kind),
-                                .request = m,
-                                .creation = creation,
-                                .first_sent = e->now,
-                                .idle = silent_for(e, sa),
-                                .interval = RETRANSMIT_FIRST};
+    sa->out =
+        (struct exchange){.task = task,
+                          .exchange = creation && creation->followup ? EXCHANGE_IKE_FOLLOWUP_KE
+                                                                     : exchange_of(task.kind),
+                          .request = m,
+                          .creation = creation,
+                          .first_sent = e->now,
+                          .idle = silent_for(e, sa),
+                          .interval = RETRANSMIT_FIRST};
     window_send(e, sa, roam_path(e, sa), m);
     sa_arm(e, &sa->timer_out, e->now + pause_of(e, sa));
     if (sa->state == IKE_STATE_ESTABLISHED)
@@ -351,7 +353,7 @@ time_us task_held_until(const struct ike_engine *e, const struct sa *sa)
 
 static bool take_task(const struct ike_engine *e, struct sa *sa, struct task *task)
 {
-    bool busy = e->now < sa->busy_until;
+    bool busy = e->now < sa->busy_until || sa->followup;
     for (size_t i = 0; i < sa->task_count; i++) {
         if (busy && makes_sa(&sa->tasks[i]))
             continue;

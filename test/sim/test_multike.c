@@ -8,6 +8,8 @@
 #define IKE3 "aes256gcm16-prfsha256-x25519-ke1_ecp384-ke2_modp3072-ke7_x448"
 #define CBC  "aes256-sha512-prfsha512-ecp256-ke2_x25519"
 #define ESP  "aes256gcm16-x25519"
+#define ESP1 "aes256gcm16-x25519-ke1_ecp256"
+#define ESP3 "aes256gcm16-x25519-ke1_ecp384-ke3_x448-ke4_modp2048"
 
 static void add_proposal(struct sim_host *host, const char *ike)
 {
@@ -283,6 +285,163 @@ static void test_stripped_answer(void **state)
     pair_end(&p);
 }
 
+/* ---- rekeys: IKE_FOLLOWUP_KE */
+
+static void traffic(struct sim *sim)
+{
+    sim->traffic = 5 * TIME_MILLISECOND;
+    sim_schedule(sim, sim->now, SIM_TRAFFIC, NULL, NULL);
+}
+
+static struct pair rekey_pair(const char *ike, const char *esp)
+{
+    struct pair p = pair_make();
+    sim_proposals(p.client, ike, esp);
+    sim_proposals(p.gateway, ike, esp);
+    traffic(p.sim);
+    pair_up(&p);
+    sim_log_clear(p.sim);
+    return p;
+}
+
+static void expect_child_kes(const struct sim_host *host, const char *kes)
+{
+    char text[512];
+    assert_string_equal(ike_kes_print(&pair_child(host)->kes, text), kes);
+}
+
+static void rekeys(const char *ike, const char *esp, size_t ike_more, size_t child_more,
+                   const char *child_kes)
+{
+    struct pair p = rekey_pair(ike, esp);
+    for (unsigned i = 0; i < 4; i++) {
+        struct sim_host *by = i & 1 ? p.gateway : p.client;
+        bool child = i & 2;
+        uint32_t before = pair_child(p.client)->spi_in;
+        struct sim_view old, now;
+        sim_view(p.client, &old);
+        sim_log_clear(p.sim);
+        assert_int_equal(sim_command(by, child ? IKE_REKEY_CHILD : IKE_REKEY_IKE, 0), 0);
+        sim_run(p.sim, 5 * TIME_SECOND);
+        sim_check_pair(p.sim, p.client, p.gateway);
+        size_t more = child ? child_more : ike_more;
+        assert_int_equal(pair_sent(&p, EXCHANGE_IKE_FOLLOWUP_KE, false), more);
+        assert_int_equal(pair_sent(&p, EXCHANGE_IKE_FOLLOWUP_KE, true), more);
+        sim_view(p.client, &now);
+        assert_true((before != pair_child(p.client)->spi_in) == child);
+        assert_true((old.last.spi_i != now.last.spi_i) == !child);
+        if (child)
+            expect_child_kes(p.gateway, child_kes);
+        else
+            expect_kes(p.client, strstr(ike, "x25519"));
+    }
+    assert_int_equal(p.client->packets_lost + p.gateway->packets_lost, 0);
+    assert_true(p.client->packets_opened > 100);
+    pair_end(&p);
+}
+
+static void test_rekeys(void **state)
+{
+    (void)state;
+    rekeys(IKE1, ESP1, 1, 1, "x25519-ke1_ecp256");
+    rekeys(IKE3, ESP3, 3, 3, "x25519-ke1_ecp384-ke3_x448-ke4_modp2048");
+    rekeys("aes256gcm16-prfsha384-x25519", ESP1, 0, 1, "x25519-ke1_ecp256");
+    rekeys(IKE1, ESP, 1, 0, "x25519");
+    /* Without groups of its own the child has the IKE SA's exchanges. */
+    rekeys(IKE1, "aes256gcm16", 1, 1, "x25519-ke1_ecp256");
+}
+
+/* A peer that does not know of additional exchanges for children. */
+static void test_rekey_fallback(void **state)
+{
+    (void)state;
+    struct pair p = pair_make();
+    sim_proposals(p.client, IKE1, "aes256gcm16");
+    sim_proposals(p.gateway, IKE1, ESP);
+    add_proposal(p.client, "aes256gcm16-prfsha384-x25519");
+    pair_up(&p);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(sim_command(i ? p.gateway : p.client, IKE_REKEY_CHILD, 0), 0);
+        sim_run(p.sim, 5 * TIME_SECOND);
+        sim_check_pair(p.sim, p.client, p.gateway);
+        expect_child_kes(p.client, "x25519");
+    }
+    pair_end(&p);
+}
+
+/* Each datagram of a rekey is lost, once or three times, or comes twice. */
+static void test_rekey_each_message(void **state)
+{
+    (void)state;
+    for (unsigned kind = 0; kind < 3; kind++)
+        for (unsigned n = 1; n <= 10; n++)
+            for (unsigned who = 0; who < 4; who++) {
+                struct pair p = rekey_pair(IKE3, ESP3);
+                struct sim_host *by = who & 1 ? p.gateway : p.client;
+                memset(&trouble, 0, sizeof(trouble));
+                trouble.number = n;
+                trouble.times = kind == 1 ? 3 : 1;
+                trouble.twice = kind == 2;
+                p.sim->filter = make_trouble;
+                assert_int_equal(sim_command(by, who & 2 ? IKE_REKEY_CHILD : IKE_REKEY_IKE, 0), 0);
+                sim_run(p.sim, 30 * TIME_SECOND);
+                p.sim->filter = NULL;
+                sim_check_pair(p.sim, p.client, p.gateway);
+                assert_int_equal(p.client->packets_lost + p.gateway->packets_lost, 0);
+                assert_int_equal(
+                    sim_events(p.client, who & 2 ? IKE_EVENT_REKEYED_CHILD : IKE_EVENT_REKEYED_IKE),
+                    1);
+                pair_end(&p);
+            }
+}
+
+/* Both sides at once, at all offsets that make a difference. */
+static void collide(uint64_t seed, uint32_t a, uint32_t b, time_us apart, const char *ike,
+                    const char *esp, bool bad)
+{
+    struct pair p = pair_make_seeded(seed);
+    sim_proposals(p.client, ike, esp);
+    sim_proposals(p.gateway, ike, esp);
+    traffic(p.sim);
+    pair_up(&p);
+    if (bad)
+        p.sim->link = sim_bad_link;
+    p.sim->packets_may_be_lost = bad;
+    assert_int_equal(sim_command(p.client, a, 0), 0);
+    sim_after(p.sim, apart, p.gateway, b);
+    sim_run(p.sim, 150 * TIME_SECOND);
+    p.sim->link = sim_good_link;
+    sim_run(p.sim, 70 * TIME_SECOND);
+    sim_check_pair(p.sim, p.client, p.gateway);
+    if (!bad)
+        SIM_CHECK(p.sim, p.client->packets_lost + p.gateway->packets_lost == 0, "lost");
+    struct ike_usage u;
+    ike_usage(p.client->engine, &u);
+    assert_int_equal(u.sas, 1);
+    assert_int_equal(u.children, 1);
+    ike_usage(p.gateway->engine, &u);
+    assert_int_equal(u.sas, 1);
+    assert_int_equal(u.children, 1);
+    pair_end(&p);
+}
+
+static void test_collisions(void **state)
+{
+    (void)state;
+    static const uint32_t kinds[][2] = {
+        {IKE_REKEY_CHILD, IKE_REKEY_CHILD},  {IKE_REKEY_IKE, IKE_REKEY_IKE},
+        {IKE_REKEY_IKE, IKE_REKEY_CHILD},    {IKE_REKEY_CHILD, IKE_REKEY_IKE},
+        {IKE_REKEY_CHILD, IKE_CREATE_CHILD}, {IKE_REKEY_CHILD, IKE_DELETE_CHILD}};
+    for (size_t k = 0; k < 4; k++)
+        for (unsigned step = 0; step < 40; step++)
+            collide(0x1000 * k + step, kinds[k][0], kinds[k][1], step * 3 * TIME_MILLISECOND,
+                    step % 2 ? IKE1 : IKE3, step % 3 ? ESP1 : ESP3, false);
+    for (size_t k = 0; k < 4; k++)
+        for (unsigned step = 0; step < 15; step++)
+            collide(0x9000 + 0x1000 * k + step, kinds[k][0], kinds[k][1],
+                    step * 7 * TIME_MILLISECOND, IKE1, ESP1, true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -296,6 +455,10 @@ int main(void)
         cmocka_unit_test(test_small_path),
         cmocka_unit_test(test_downgrade_is_noticed),
         cmocka_unit_test(test_stripped_answer),
+        cmocka_unit_test(test_rekeys),
+        cmocka_unit_test(test_rekey_fallback),
+        cmocka_unit_test(test_rekey_each_message),
+        cmocka_unit_test(test_collisions),
     };
     return cmocka_run_group_tests(tests, pair_group_start, pair_group_end);
 }

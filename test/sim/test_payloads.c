@@ -186,7 +186,8 @@ static bool may_come(const struct stage *stage, const struct shot *shot)
 {
     const struct rule *rule =
         rules_find(shot->exchange, shot->response, stage->client, stage->state);
-    return rule && rule->protected && shot->exchange != EXCHANGE_IKE_SA_INIT;
+    return rule && rule->protected && shot->exchange != EXCHANGE_IKE_SA_INIT &&
+           shot->exchange != EXCHANGE_IKE_INTERMEDIATE; /* not agreed on here */
 }
 
 /* Is this message the answer to what the SA has asked? */

@@ -17,13 +17,16 @@ static unsigned allowed(uint8_t state, uint8_t exchange, bool response)
     case IKE_STATE_ESTABLISHED:
         if (exchange == EXCHANGE_INFORMATIONAL && !response)
             return GONE;
+        if (exchange == EXCHANGE_IKE_FOLLOWUP_KE && !response)
+            return GONE;
         /* what cannot be read ends the SA on both sides, RFC 7296 2.21.3 */
         return exchange == EXCHANGE_CREATE_CHILD_SA && !response ? 1u << IKE_STATE_REKEYED | GONE
                                                                  : 0;
     case IKE_STATE_REKEYED:
     case IKE_STATE_DELETING:
         return exchange == EXCHANGE_INFORMATIONAL ||
-                       (exchange == EXCHANGE_CREATE_CHILD_SA && !response)
+                       (exchange == EXCHANGE_CREATE_CHILD_SA && !response) ||
+                       (exchange == EXCHANGE_IKE_FOLLOWUP_KE && !response)
                    ? GONE
                    : 0;
     default:

@@ -78,10 +78,12 @@ static void one(uint16_t prf_id, uint16_t integ, const json_t *test)
     same_start(dkm, stream, join(&c, &keys, p, stream));
 
     size_t len = keymat_child_len(&c);
-    assert_int_equal(keymat_child(prf_id, keys.d, &c, (struct bytes){0}, ni, nr, i, r), 0);
+    struct secrets s = {.nonce_i = ni, .nonce_r = nr};
+    assert_int_equal(keymat_child(prf_id, keys.d, &c, &s, i, r), 0);
     same_start(child, i, len);
     assert_memory_equal(child.at + len, r, child.len - len < len ? child.len - len : len);
-    assert_int_equal(keymat_child(prf_id, keys.d, &c, again, ni, nr, i, r), 0);
+    s.first = again;
+    assert_int_equal(keymat_child(prf_id, keys.d, &c, &s, i, r), 0);
     same_start(child_pfs, i, len);
     const struct bytes all[] = {ni, nr, gir, again, dkm, child, child_pfs};
     for (size_t n = 0; n < ARRAY_LEN(all); n++)

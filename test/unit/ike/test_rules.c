@@ -43,6 +43,7 @@ static bool expected(uint8_t exchange, bool response, bool initiator, uint8_t s)
         return response ? initiator && s == IKE_STATE_AUTH_SENT
                         : !initiator && s == IKE_STATE_INIT_DONE;
     case EXCHANGE_CREATE_CHILD_SA:
+    case EXCHANGE_IKE_FOLLOWUP_KE:
     case EXCHANGE_INFORMATIONAL:
         return up;
     default:

@@ -30,7 +30,7 @@ enum pair_trait {
 };
 
 struct pair_engine {
-    struct conf_tunnel conf;
+    struct conf_tunnel conf, *reloaded; /* reloaded: in place of conf, or NULL */
     struct ike_setup setup;
     struct ike_engine *engine;
     struct ip ip;
@@ -173,7 +173,6 @@ static inline void pair_use_certs(struct pair_engine *side, int i)
         pair_trust = cert_trust_create();
         pair_must(pair_trust && cert_trust_add(pair_trust, pair_ca.cert) == 0);
     }
-    side->conf.local_auth = side->conf.remote_auth = CONF_AUTH_CERT;
     side->setup.trust = pair_trust;
     side->setup.own_certs[0] = pair_ends[i].cert;
     side->setup.own_cert_count = 1;
@@ -259,19 +258,15 @@ static inline void pair_children(struct conf_tunnel *c)
     }
 }
 
-static inline void pair_configure(struct engine_pair *p, int i)
+static inline void pair_settings(struct conf_tunnel *c, int i, unsigned traits)
 {
-    struct pair_engine *side = &p->side[i];
-    struct conf_tunnel *c = &side->conf;
-    unsigned traits = p->traits;
-    side->ip = pair_ip(i, 0);
     c->initiator = i == 0;
     pair_must(identity_parse(i ? "gateway" : "client", &c->local_id));
     pair_suites(c, traits);
     pair_traffic(c, traits);
     if (i == 0 && (traits & PAIR_CHILDREN))
         pair_children(c);
-    c->local_auth = c->remote_auth = CONF_AUTH_PSK;
+    c->local_auth = c->remote_auth = traits & PAIR_CERTS ? CONF_AUTH_CERT : CONF_AUTH_PSK;
     c->pfs = !(traits & PAIR_NO_PFS);
     c->esn = c->unique = true;
     c->ike_lifetime = traits & PAIR_SOON ? 50 : 14400;
@@ -287,13 +282,35 @@ static inline void pair_configure(struct engine_pair *p, int i)
     c->handshakes = 20;
     c->ban = 60;
     c->fragment = traits & PAIR_LARGE ? 576 : 1280;
+}
+
+static inline void pair_configure(struct engine_pair *p, int i)
+{
+    struct pair_engine *side = &p->side[i];
+    struct conf_tunnel *c = &side->conf;
+    side->ip = pair_ip(i, 0);
+    pair_settings(c, i, p->traits);
     side->setup = (struct ike_setup){
         .tunnel = c, .random = &p->random, .own_id = c->local_id, .wall_clock = pair_wall};
     side->setup.has_crash_secret = true;
     memset(side->setup.crash_secret, 'a' + i, sizeof(side->setup.crash_secret));
-    if (traits & PAIR_CERTS)
+    if (p->traits & PAIR_CERTS)
         pair_use_certs(side, i);
     pair_start(p, i);
+}
+
+/* Other traits, but for how both prove themselves. */
+static inline void pair_reload(struct engine_pair *p, int i, unsigned traits)
+{
+    struct pair_engine *side = &p->side[i];
+    struct conf_tunnel *next = calloc(1, sizeof(*next));
+    pair_must(next);
+    pair_settings(next, i, (traits & ~(unsigned)PAIR_CERTS) | (p->traits & PAIR_CERTS));
+    side->setup.tunnel = next;
+    pair_must(ike_reload(side->engine, p->now, &side->setup) == 0);
+    memset(&side->conf, 0xdd, sizeof(side->conf));
+    free(side->reloaded);
+    side->reloaded = next;
 }
 
 /* From that side to the other. */
@@ -512,6 +529,8 @@ static inline void pair_free(struct engine_pair *p)
     pair_recycle(p);
     ike_free(p->side[0].engine);
     ike_free(p->side[1].engine);
+    free(p->side[0].reloaded);
+    free(p->side[1].reloaded);
     memset(p, 0, sizeof(*p));
 }
 

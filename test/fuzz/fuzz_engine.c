@@ -2,8 +2,8 @@
  * delivered, dropped, doubled, swapped, or opened, changed inside and sealed again by their own
  * sender's keys, so that the change reaches the code behind the integrity check; both
  * administrators give commands, the data plane tells facts, addresses come and go, a NAT steps in
- * between or gets another address, time goes by, one side crashes. First two octets: 1 the pair is
- * up at the beginning, the other bits are traits (engine_pair.h).
+ * between or gets another address, time goes by, one side crashes, or reads another configuration.
+ * First two octets: 1 the pair is up at the beginning, the other bits are traits (engine_pair.h).
  *
  * Whatever comes: no crash, no illegal move of a state; and when both have deleted everything and
  * time has gone by, nothing is held. */
@@ -29,7 +29,8 @@ enum step {
     ADDRESSES,
     NAT,
     UNREACHABLE,
-    KINDS
+    KINDS,
+    RELOAD = 255 /* came later than the corpus */
 };
 
 static struct engine_pair pair;
@@ -249,10 +250,22 @@ static void crash(int i)
     pair_start(&pair, i);
 }
 
+static void reload(struct reader *r)
+{
+    uint16_t octets = reader_u16(r);
+    int side = octets >> 15;
+    pair_reload(&pair, side, octets & PAIR_TRAITS);
+    pair_drain(&pair, side);
+}
+
 static void step(struct reader *r)
 {
     uint8_t octet = reader_u8(r);
     pair_recycle(&pair);
+    if (octet == RELOAD) {
+        reload(r);
+        return;
+    }
     switch ((enum step)(octet % KINDS)) {
     case DELIVER:
         deliver_next(false);
@@ -301,6 +314,7 @@ static void step(struct reader *r)
         unreachable(octet >> 7);
         break;
     case KINDS:
+    case RELOAD:
         break;
     }
 }

@@ -408,16 +408,16 @@ static void take_done(struct monitor *m, const struct ipc_reload_done *done)
     }
 }
 
-void reload_take(struct monitor *m, const struct ipc_message *message)
+void reload_take(struct monitor *m, enum run_role role, const struct ipc_message *message)
 {
     struct reload *r = &m->reload;
-    if (message->kind == IPC_RELOAD_DONE) {
+    if (role == ROLE_IKE && message->kind == IPC_RELOAD_DONE) {
         take_done(m, &message->reload_done);
-    } else if (message->kind == IPC_TAKEN_OVER && r->phase == RELOAD_SWITCH) {
+    } else if (role == ROLE_KEYS && message->kind == IPC_TAKEN_OVER && r->phase == RELOAD_SWITCH) {
         r->leases = message->taken_over;
         r->taken = true;
         switched(m);
-    } else if (message->kind == IPC_JUDGED && r->in_force) {
+    } else if (role == ROLE_IKE && message->kind == IPC_JUDGED && r->in_force) {
         r->judged = message->judged;
         r->all_judged = true;
         switched(m);

@@ -456,7 +456,7 @@ static void take(struct monitor *m, enum run_role role)
     case IPC_RELOAD_DONE:
     case IPC_JUDGED:
     case IPC_TAKEN_OVER:
-        reload_take(m, message);
+        reload_take(m, role, message);
         break;
     case IPC_COMMAND_DONE:
         connect_started(m, message);

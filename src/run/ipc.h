@@ -5,7 +5,8 @@
  * Who talks to whom: monitor - keys, monitor - ike, monitor - esp, ike - keys, ike - esp; and a
  * keys process with its successor, once.
  * Descriptors are non-blocking. Who may wait for room: a sender towards keys or esp (their
- * questions are counted, so both ways together cannot fill up); nobody towards ike or monitor.
+ * questions are counted, so both ways together cannot fill up); the monitor towards ike for the
+ * moment of a reload, as ike never waits for it; nobody else towards ike or monitor.
  * When the monitor's end of a pair is closed the process ends itself.
  */
 #ifndef SHRIKE_RUN_IPC_H

@@ -82,7 +82,7 @@ void reload_init(struct monitor *m);
 /* client: who waits for the answer, or NULL. */
 void reload_begin(struct monitor *m, const struct ctl_client_ref *client);
 void reload_read_heir(struct monitor *m);
-void reload_take(struct monitor *m, const struct ipc_message *message);
+void reload_take(struct monitor *m, enum run_role role, const struct ipc_message *message);
 void reload_event(struct monitor *m, const struct ipc_event *event);
 void reload_reap(struct monitor *m);
 void reload_died(struct monitor *m, enum run_role role);

@@ -7,8 +7,12 @@
 struct renewal *renewal_create(const struct conf *from, const struct ipc_reload *what)
 {
     struct renewal *r = calloc(1, sizeof(*r));
-    if (!r)
+    if (r)
+        r->piece = malloc(IPC_CERT_OCTETS);
+    if (!r || !r->piece) {
+        free(r);
         return NULL;
+    }
     r->conf = *from;
     r->conf.peers = NULL; /* not ours, and keys' business */
     r->conf.peer_count = 0;
@@ -23,6 +27,7 @@ void renewal_free(struct renewal *r)
     if (!r)
         return;
     conf_credentials_free(&r->credentials);
+    free(r->piece);
     secret_wipe(r, sizeof(*r));
     free(r);
 }
@@ -56,7 +61,7 @@ static int keep(struct renewal *r, enum ipc_cert_kind kind, struct bytes der)
 
 void renewal_cert(struct renewal *r, const struct ipc_cert *cert)
 {
-    if (r->fault)
+    if (r->fault || !r->piece) /* finished: there is no more to come */
         return;
     bool fits = cert->len <= IPC_CERT_PIECE && cert->total <= IPC_CERT_OCTETS &&
                 cert->offset == r->filled && cert->len <= cert->total - r->filled && cert->len > 0;
@@ -76,6 +81,8 @@ int renewal_finish(struct renewal *r)
 {
     if (r->fault == 0 && r->filled > 0)
         r->fault = ERR_SYNTAX;
+    free(r->piece);
+    r->piece = NULL;
     return r->fault;
 }
 

@@ -13,7 +13,7 @@ struct renewal {
     struct conf conf; /* its tunnel, and of the rest what cannot change; no peers */
     bool sites;
     struct conf_credentials credentials;
-    uint8_t piece[IPC_CERT_OCTETS]; /* the certificate that is coming in */
+    uint8_t *piece; /* the certificate that is coming in, of IPC_CERT_OCTETS */
     uint32_t filled;
     int fault; /* the first one: what follows is not looked at */
 };

@@ -69,7 +69,7 @@ cat "$PKI/ca.pem" "$PKI/other.pem" >"$PKI/both.pem"
 
 # ---- the gateway's file, of parts that the steps change
 
-POOL=10.99.0.0/24 DNS=192.0.2.53 CLIENTS='alice bob carol dave' EXTRA='' CERT=gateway WORKERS=1
+POOL='10.99.0.0/24, fd99:1::/112' DNS=192.0.2.53 CLIENTS='alice bob carol dave' EXTRA='' CERT=gateway WORKERS=1
 
 client_section()
 {
@@ -91,9 +91,9 @@ write_gateway()
     on server cp "$PKI/ca.pem" /etc/shrike/ca.pem
     {
         printf '%s\n' '[gateway]' 'name = gateway.example.org' 'listen = 198.51.100.1' 'cert = gateway.pem' \
-            'key = gateway.key' 'ca = ca.pem' "workers = $WORKERS" \
+            'key = gateway.key' 'ca = ca.pem' "workers = $WORKERS" 'handshakes = none' \
             '[network]' "pool = $POOL" "dns = $DNS" 'routes = 10.20.0.0/24' 'nat = yes' \
-            '[auth]' 'ban = never' '[life]' 'dpd = never' 'idle-check = never' '[log]' 'level = info'
+            '[auth]' 'ban = never' 'tunnels-per-client = none' '[life]' 'dpd = never' 'idle-check = never' '[log]' 'level = info'
         printf '%s' "$EXTRA"
         for name in $CLIENTS; do client_section "$name"; done
     } | shrike_write server /etc/shrike/shrike.conf
@@ -279,9 +279,9 @@ renewed()
 
 other_pool()
 {
-    POOL=10.98.0.0/24 DNS=192.0.2.54
+    POOL='10.98.0.0/24, fd99:1::/112' DNS=192.0.2.54
     write_gateway
-    reload 'another pool' 0 '\[network\] pool: 10.98.0.0/24, was 10.99.0.0/24'
+    reload 'another pool' 0 '\[network\] pool: 10.98.0.0/24, fd99:1::/112, was 10.99.0.0/24'
     says 'and other resolvers' '\[network\] dns: 192.0.2.54, was 192.0.2.53'
     says 'all tunnels ended' "^  0 tunnels stay, $ALL ended"
     expect 'the gateway has an address of the new pool' \
@@ -302,9 +302,14 @@ other_pool()
     esac
     # the new one beside the old one, where nothing of the old one goes
     watch wider $PEERS
-    POOL=10.98.0.0/23
+    POOL='10.98.0.0/23, fd99:1::/64'
     write_gateway
     reload 'a wider pool' 0 '\[network\] pool'
+    expect 'the gateway has its addresses with the new lengths' at server sh -c \
+        'test "$(ip -o addr show dev shrike0 | grep -oE "(10.98|fd99:1:)[^ ]*/[0-9]+" | sort | paste -sd" ")" = \
+        "10.98.0.1/23 fd99:1::1/64"'
+    expect 'and no other route than theirs' at server sh -c \
+        'test "$(ip -6 route show dev shrike0 | grep -c fd99:1:)" = 1'
     says 'all tunnels stay' "^  $ALL tunnels stay, 0 ended"
     unharmed wider 'a wider pool' $PEERS
 }
@@ -457,7 +462,41 @@ a_client()
     expect 'and goes on' stands alice
 }
 
-STEPS=${*:-unchanged added removed other_secret renewed other_pool refused many two_at_once a_client by_signal killed}
+# Many tunnels: each is judged, and the leases of all change hands.
+crowd()
+{
+    local stood erins
+    [ -x "${SHRIKE%/*}/shrike-load" ] || { skip crowd 'there is no shrike-load: make'; return; }
+    POOL='10.96.0.0/16'
+    case " $CLIENTS " in *' erin '*) ;; *) CLIENTS="$CLIENTS erin" ;; esac
+    write_gateway
+    reload 'before a crowd'
+    shrike_conf erin client id=erin@example.org rid=gateway.example.org remote=198.51.100.1 \
+        send=10.20.0.0/24 request=ip4 level=info psk="$SECRET_erin"
+    spawn erin crowd "${SHRIKE%/*}/shrike-load" --config /etc/shrike/peer.conf --tunnels "$CROWD" \
+        --parallel 8 --hold 600
+    wait_for 100 crowd_stands
+    # All have one identity and come at once, so that one may have taken another's address with its
+    # INITIAL_CONTACT: the first judgement finds that.
+    reload 'a crowd is judged' 0 'nothing has changed'
+    stood=$(tunnels)
+    reload "a crowd of $CROWD and the same file" 0 "^  $stood tunnels stay, 0 ended"
+    echo "note: it took $(on server "$SHRIKE" reload --json | sed -n 's/^ *"elapsed_ms": //p') ms"
+    erins=$(shrike_status server 'sum(t["peer_id"] == "erin@example.org" for t in s["tunnels"])')
+    CLIENTS=${CLIENTS/ erin/}
+    write_gateway
+    reload 'a crowd is taken out' 0 ", $erins ended"
+    if [ "$erins" -gt $((CROWD * 9 / 10)) ]; then pass 'and it was one'; else fail 'there was no crowd' "$erins"; fi
+    stop crowd KILL
+}
+
+crowd_stands()
+{
+    [ "$(tunnels)" -ge "$CROWD" ]
+}
+CROWD=${CROWD:-1000}
+
+STEPS=${*:-unchanged added removed other_secret renewed other_pool refused many two_at_once a_client by_signal crowd killed}
 for step in $STEPS; do
     "$step"
 done

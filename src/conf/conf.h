@@ -85,7 +85,8 @@ struct conf_tunnel {
     enum conf_policy policy;
     struct sign_limits signatures; /* the policy's, of both sides */
     enum conf_pq pq;
-    bool pfs; /* offer a key exchange when a child SA is rekeyed or created alone */
+    bool childless; /* client: IKE_AUTH makes no child SA where the gateway can (RFC 6023) */
+    bool pfs;       /* offer a key exchange when a child SA is rekeyed or created alone */
     /* Traffic selectors as configured. Client: local = 0 entries means "the address I am given";
      * remote = what to send. Gateway: local = the networks behind it that clients may reach; remote
      * = 0 entries means "the address that was leased". */

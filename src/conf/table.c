@@ -233,6 +233,12 @@ const struct option option_table[] = {
      .help = "Weak or rare algorithms that the proposals may name, for a peer that has no better."},
     {B, .section = "crypto", .key = "pfs", .set = set_yes, FIELD(tunnel.pfs), .fallback = "yes",
      .help = "A fresh key exchange at every rekey."},
+    {C, .section = "crypto", .key = "childless", .set = set_yes, FIELD(tunnel.childless),
+     .fallback = "no",
+     .help =
+         "Connect first and make the first child SA by an exchange of its own, so that its keys "
+         "hang on nothing else (RFC 6023); one round trip more. Where the gateway cannot, as "
+         "always."},
     {B, .section = "crypto", .key = "esn", .set = set_yes, FIELD(tunnel.esn), .fallback = "yes",
      .help = "64-bit sequence numbers."},
     {B, .section = "crypto", .key = "replay-window", .set = set_number, TUNNEL(replay_window),

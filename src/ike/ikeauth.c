@@ -48,34 +48,48 @@ int auth_begin(struct ike_engine *e, struct sa *sa)
     return 0;
 }
 
+/* What is wanted of the IKE SA, and of its first child when it is to have one at once. */
 static void put_wishes(struct ike_engine *e, struct sa *sa, struct child *c, struct wire_builder *b)
 {
     uint8_t spi[4];
     struct writer w = writer_of(spi, sizeof(spi));
-    writer_u32(&w, c->spi_in);
     const struct tunnel *t = sa->tunnel;
     config_request(e, t->renews ? map_get(&e->tunnels, t->renews) : NULL, b);
     if (sa->initial_contact)
         wire_put_notify(b, NOTIFY_INITIAL_CONTACT, (struct bytes){0});
-    hosts_put(c, b);
-    struct select_wish wish = {.protocol = child_protocol(e), .spi = writer_view(&w)};
-    size_t count = select_offer(e->conf, &wish, e->offer);
-    wire_put_sa(b, e->offer, count);
-    terms_offer_ts(e, sa, c, NULL, b);
-    if (!c->hosts)
+    if (c) {
+        writer_u32(&w, c->spi_in);
+        struct select_wish wish = {.protocol = child_protocol(e), .spi = writer_view(&w)};
+        hosts_put(c, b);
+        size_t count = select_offer(e->conf, &wish, e->offer);
+        wire_put_sa(b, e->offer, count);
+        terms_offer_ts(e, sa, c, NULL, b);
+    }
+    if (!c || !c->hosts)
         mobike_put_support(e, sa, b);
+}
+
+/* NULL and 0: there is to be none yet. */
+static int begin_child(struct ike_engine *e, struct sa *sa, struct child **out)
+{
+    *out = NULL;
+    if (sa->handshake->childless)
+        return 0;
+    struct child *c = child_create(e, sa, NULL);
+    if (!c)
+        return ERR_LIMIT;
+    c->initiator = true;
+    sa->handshake->spi_in = c->spi_in;
+    *out = c;
+    return hosts_wanted(e, sa, NULL) ? hosts_begin(e, c) : 0;
 }
 
 static int send_request(struct ike_engine *e, struct sa *sa, struct bytes auth)
 {
     struct handshake *h = sa->handshake;
-    struct child *c = child_create(e, sa, NULL);
     struct wire_builder b;
-    if (!c)
-        return ERR_LIMIT;
-    c->initiator = true;
-    h->spi_in = c->spi_in;
-    int err = hosts_wanted(e, sa, NULL) ? hosts_begin(e, c) : 0;
+    struct child *c;
+    int err = begin_child(e, sa, &c);
     if (err < 0)
         return err;
     sk_begin(e, &b);
@@ -141,6 +155,24 @@ static bool finish_childless(struct ike_engine *e, struct sa *sa, const struct w
     return true;
 }
 
+/* As we wanted it: the IKE SA stands, and all children come by exchanges of their own. */
+static int stand_alone(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain)
+{
+    int err = config_read_reply(e, chain, sa->tunnel);
+    if (err == 0)
+        err = tunnel_set_peer(e, sa->tunnel, &sa->handshake->peer);
+    if (err < 0)
+        return err;
+    mobike_read_support(e, sa, chain);
+    wish_missing(e, sa);
+    sa->childless_at = e->now + CHILDLESS_LIFE;
+    reauth_begin(e, sa->tunnel, chain);
+    established(e, sa);
+    roam_settle(e, sa);
+    task_run(e, sa);
+    return 0;
+}
+
 static void finish(struct ike_engine *e, struct sa *sa, const struct wire_chain *chain)
 {
     struct wire_notify_view n;
@@ -156,13 +188,15 @@ static void finish(struct ike_engine *e, struct sa *sa, const struct wire_chain 
         attempt_failed(e, sa, explain_error(n.type), n.type, true, explain_notify(e, sa, n.type));
         return;
     }
-    int err = tunnel_set_peer(e, sa->tunnel, &sa->handshake->peer);
-    if (err == 0)
+    bool childless = sa->handshake->childless;
+    int err = childless ? stand_alone(e, sa, chain)
+                        : tunnel_set_peer(e, sa->tunnel, &sa->handshake->peer);
+    if (err == 0 && !childless)
         err = c ? finish_child(e, sa, chain, c) : ERR_STATE;
-    if (err < 0) {
+    if (err < 0)
         attempt_failed(e, sa, err, 0, true, e->why);
+    if (err < 0 || childless)
         return;
-    }
     wish_start(e, sa);
     if (wire_notify_find(chain, NOTIFY_ADDITIONAL_TS_POSSIBLE, &n))
         wish_rest(e, sa, c);
@@ -351,8 +385,10 @@ static struct child *first_child(struct ike_engine *e, struct sa *sa,
 }
 
 /* The IKE SA stands, and the peer may ask for a child once more; to us it has come to nothing. */
-static void refuse_child(struct ike_engine *e, struct sa *sa, uint16_t notify)
+static void refuse_child(struct ike_engine *e, struct sa *sa, uint16_t notify,
+                         struct wire_builder *b)
 {
+    wire_put_notify(b, notify, (struct bytes){0});
     struct ike_event *event =
         queue_event(e, IKE_EVENT_REFUSED, sa->tunnel, &sa->path, explain_error(notify), e->why);
     if (event) {
@@ -380,18 +416,19 @@ static void answer_request(struct ike_engine *e, struct sa *sa, const struct wir
     }
     if (e->conf->unique && wire_notify_find(chain, NOTIFY_INITIAL_CONTACT, &n))
         tunnel_replace_others(e, sa->tunnel);
-    struct child *c = notify == 0 ? first_child(e, sa, chain, &notify) : NULL;
+    bool wanted = wire_find(chain, PAYLOAD_SA);
+    struct child *c = notify == 0 && wanted ? first_child(e, sa, chain, &notify) : NULL;
     config_reply(e, sa->tunnel, chain, b); /* it is the IKE SA's, with or without a child */
-    if (c) {
+    if (c)
         terms_put(e, c, NULL, b);
-        if (!c->hosts)
-            mobike_read_support(e, sa, chain);
-        if (sa->tunnel->mobike)
-            mobike_put_support(e, sa, b);
-    } else {
-        wire_put_notify(b, (uint16_t)notify, (struct bytes){0});
-        refuse_child(e, sa, (uint16_t)notify);
-    }
+    else if (notify)
+        refuse_child(e, sa, (uint16_t)notify, b);
+    else
+        sa->childless_at = e->now + CHILDLESS_LIFE; /* RFC 6023 */
+    if (c ? !c->hosts : notify == 0 && !e->conf->transport)
+        mobike_read_support(e, sa, chain);
+    if (notify == 0 && sa->tunnel->mobike)
+        mobike_put_support(e, sa, b);
     crash_put_token(e, sa, b);
     crash_read_token(e, sa, chain);
     struct message *m = sk_seal(e, sa, EXCHANGE_IKE_AUTH, true, sa->next_in, b);

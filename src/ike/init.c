@@ -207,6 +207,16 @@ static void read_hashes(struct sa *sa, const struct wire_chain *chain)
         sa->handshake->peer_hashes = auth_hashes_parse(n.data);
 }
 
+/* Who authenticates anew makes the new child with it: that is one moment for both. Two hosts alone
+ * have to know of each other's addresses first. */
+static void read_childless(const struct ike_engine *e, struct sa *sa,
+                           const struct wire_chain *chain)
+{
+    struct wire_notify_view n;
+    sa->handshake->childless = e->conf->childless && !e->conf->transport && !sa->tunnel->renews &&
+                               wire_notify_find(chain, NOTIFY_CHILDLESS_IKEV2_SUPPORTED, &n);
+}
+
 int init_response(struct ike_engine *e, struct sa *sa, const struct input *in)
 {
     struct wire_notify_view n;
@@ -244,6 +254,7 @@ int init_response(struct ike_engine *e, struct sa *sa, const struct input *in)
     e->done = window_close(e, sa);
     read_hashes(sa, in->outer);
     proof_read_methods(sa, in->outer);
+    read_childless(e, sa, in->outer);
     read_fragmentation(e, sa, in->outer);
     path_detect(e, sa, in);
     path_float(e, sa);
@@ -343,6 +354,7 @@ static struct message *build_response(struct ike_engine *e, const struct sa *sa,
         put_hashes(&b);
     if (h->intermediate)
         wire_put_notify(&b, NOTIFY_INTERMEDIATE_EXCHANGE_SUPPORTED, (struct bytes){0});
+    wire_put_notify(&b, NOTIFY_CHILDLESS_IKEV2_SUPPORTED, (struct bytes){0});
     (void)proof_put_methods(e, &b, INIT_LEN_MOST); /* nothing cuts this message */
     return message_create(e, wire_finish(&b));
 }

@@ -122,6 +122,7 @@ struct handshake {
     struct intermediate *intermediate; /* NULL: not agreed on */
     uint8_t sk_p[2][SECRET_MAX];
     uint8_t peer_hashes;   /* enum auth_hash bits */
+    bool childless;        /* initiator: IKE_AUTH makes no child SA (RFC 6023) */
     uint32_t peer_methods; /* as announced (RFC 9593); 0 = they were not */
     uint8_t cookie_len, cookie[WIRE_COOKIE_MAX];
     uint8_t cookie_count, ke_count;

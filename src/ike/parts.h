@@ -103,7 +103,8 @@ struct rule {
     uint16_t states; /* bits 1 << enum ike_state */
     bool protected;  /* payloads are inside SK */
     bool notify_may_stand_alone;
-    uint32_t need, once; /* payload bits: exactly one; at most one. Others any number of times */
+    /* payload bits: exactly one; at most one; one of each or none. Others any number of times */
+    uint32_t need, once, together;
     handler run;
 };
 #define PAYLOAD_BIT(type) (1u << ((type)-33)) /* types 33 to 64 */

@@ -22,8 +22,8 @@ static const struct rule rules[] = {
      .once = P(KE), .run = intermediate_response},
 
     {EXCHANGE_IKE_AUTH, .response = false, .role = RULE_RESPONDER, .states = S(INIT_DONE),
-     .protected = true, .need = P(IDi) | P(SA) | P(TSi) | P(TSr), .once = P(IDr) | P(AUTH) | P(CP),
-     .run = auth_request},
+     .protected = true, .need = P(IDi), .once = P(IDr) | P(AUTH) | P(CP),
+     .together = P(SA) | P(TSi) | P(TSr), .run = auth_request},
     {EXCHANGE_IKE_AUTH, .response = true, .role = RULE_INITIATOR, .states = S(AUTH_SENT),
      .protected = true, .notify_may_stand_alone = true, .need = P(IDr) | P(AUTH),
      .once = P(SA) | P(TSi) | P(TSr) | P(CP), .run = auth_response},
@@ -90,7 +90,10 @@ int rules_payloads(const struct rule *rule, const struct wire_chain *chain)
         twice |= seen & bit;
         seen |= bit;
     }
-    if (twice & (rule->need | rule->once))
+    uint32_t some = seen & rule->together;
+    if (some && some != rule->together)
+        return NOTIFY_INVALID_SYNTAX;
+    if (twice & (rule->need | rule->once | rule->together))
         return NOTIFY_INVALID_SYNTAX;
     if (rule->notify_may_stand_alone && stands_alone(chain))
         return 0;

@@ -146,6 +146,8 @@ void tunnel_end(struct ike_engine *e, struct tunnel *t, uint32_t event, int err,
                 const char *text)
 {
     struct sa *sa = t->sa;
+    if (event == IKE_EVENT_DOWN && !t->established) /* it never had a child SA */
+        event = t->initiator ? IKE_EVENT_FAILED : IKE_EVENT_REFUSED;
     if (sa)
         children_down(e, t);
     if (t->net_up)

@@ -72,6 +72,7 @@ static uint16_t fragment(struct world *w, bool client)
 static void timing(struct world *w, struct conf_tunnel *c)
 {
     c->pfs = chance(w, 60);
+    c->childless = c->initiator && chance(w, 15);
     c->esn = chance(w, 80);
     c->dpd = chance(w, 90) ? 10 + dice(w, 40) : 15;
     c->idle_check = c->dpd;

@@ -400,6 +400,9 @@ serves()
 killed()
 {
     local who delay pid
+    case " $CLIENTS " in *' erin '*) ;; *) CLIENTS="$CLIENTS erin" ;; esac
+    write_gateway
+    reload 'before processes are killed'
     for who in keys ike; do
         for delay in 0 0.02 0.1; do
             pid=$(process $who)

@@ -297,6 +297,7 @@ static void test_twin(void **state)
     struct ip ip4 = tunnel_of(p.client)->ip4;
     sim_start(twin);
     p.gateway->conf.unique = false; /* it says INITIAL_CONTACT */
+    assert_int_equal(sim_reload(p.gateway), 0);
     sim_initiate(twin, p.gateway);
     sim_run(p.sim, 5 * TIME_SECOND);
     assert_non_null(tunnel_of(twin));

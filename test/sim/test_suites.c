@@ -217,6 +217,8 @@ static void test_prf_changes(void **state)
             struct sim_view view;
             sim_proposals(p.client, steps[i].ike, "aes256gcm16-x25519");
             sim_proposals(p.gateway, steps[i].ike, "aes256gcm16-x25519");
+            *p.client->running = p.client->conf; /* a reload would make a new IKE SA */
+            *p.gateway->running = p.gateway->conf;
             assert_int_equal(sim_command(by ? p.gateway : p.client, IKE_REKEY_IKE, 0), 0);
             sim_run(p.sim, TIME_SECOND);
             sim_view(p.gateway, &view);

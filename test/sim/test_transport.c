@@ -256,6 +256,8 @@ static void test_child_declined(void **state)
     pair_up(&p);
     p.gateway->conf.transport = false;
     c->remote_ts[0] = ts("0.0.0.0/0[tcp/80]");
+    *p.gateway->running = p.gateway->conf; /* by a reload the first one would end */
+    *p.client->running = *c;
     assert_int_equal(sim_command(p.client, IKE_CREATE_CHILD, 0), 0);
     sim_run(p.sim, 5 * TIME_SECOND);
     assert_int_equal(sim_live_sas(p.gateway), 1);

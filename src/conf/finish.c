@@ -103,9 +103,9 @@ static void finish_proposals(struct conf *conf)
         memcpy(t->esp, conf->ah, sizeof t->esp);
         t->esp_count = conf->ah_count;
     }
+    bool ike_given = t->ike_count > 0;
     policy_defaults(conf);
-    if (!t->ike_count)
-        t->ike_count = (uint8_t)suite_defaults(PROTOCOL_IKE, t->ike, CONF_PROPOSALS);
+    pq_defaults(t, ike_given);
     if (!t->esp_count)
         t->esp_count = (uint8_t)suite_defaults(PROTOCOL_ESP, t->esp, CONF_PROPOSALS);
     for (size_t i = 0; i < t->esp_count; i++) {
@@ -431,6 +431,7 @@ void parser_finish(struct parser *p)
     finish_proposals(p->conf);
     proposals_check(p);
     policy_check(p);
+    pq_check(p);
     if (p->conf->gateway)
         finish_gateway(p);
     else

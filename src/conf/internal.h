@@ -96,6 +96,9 @@ void parser_finish(struct parser *p);
 /* policy.c: what the policy gives where the file says nothing, and what it forbids. */
 void policy_defaults(struct conf *conf);
 void policy_check(struct parser *p);
+/* quantum.c: the same of `pq`, and the order of the proposals. */
+void pq_defaults(struct conf_tunnel *t, bool ike_given);
+void pq_check(struct parser *p);
 void proposals_check(struct parser *p);
 /* Applies a row's default to conf. */
 void option_default(struct parser *p, const struct option *o);

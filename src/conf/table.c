@@ -221,7 +221,16 @@ const struct option option_table[] = {
          "2.0 or BSI TR-02102-3 allow."},
     {B, .section = "crypto", .key = "ike",
      LIST(item_ike, tunnel.ike, tunnel.ike_count, CONF_PROPOSALS), .zero = "default",
-     .fallback = "default", .help = "Proposals for IKE, such as aes256gcm16-prfsha384-x25519."},
+     .fallback = "default",
+     .help =
+         "Proposals for IKE, such as aes256gcm16-prfsha384-x25519-ke1_mlkem768: ke1_ to ke7_ are "
+         "additional key exchanges (RFC 9370), one of several of the same number is done; "
+         "ke1_none: or none."},
+    {B, .section = "crypto", .key = "pq", .set = set_choice, TUNNEL(pq),
+     .words = "prefer require off", .fallback = "prefer",
+     .help = "Key exchange that withstands quantum computers, ML-KEM beside a classical one: "
+             "prefer: with every peer that can do it; require: no IKE SA without it, nor a key "
+             "exchange of a child SA; off: never."},
     {B, .section = "crypto", .key = "esp",
      LIST(item_esp, tunnel.esp, tunnel.esp_count, CONF_PROPOSALS), .zero = "default",
      .fallback = "default", .help = "Proposals for ESP, such as aes256gcm16-x25519-esn."},

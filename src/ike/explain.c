@@ -93,6 +93,17 @@ static const char *obstacle(const struct proposal *theirs, size_t count,
     return "common algorithms";
 }
 
+static bool any_pq(const struct proposal *p, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < p[i].count; j++) {
+            const struct transform *t = &p[i].transforms[j];
+            if ((t->type == TRANSFORM_KE || transform_is_addke(t->type)) && suite_is_pq(t->id))
+                return true;
+        }
+    return false;
+}
+
 static void list_type(const struct proposal *p, size_t count, uint8_t type, char *out, size_t size)
 {
     struct proposal one = of_type(p, count, type);
@@ -110,7 +121,16 @@ const char *explain_proposals(struct ike_engine *e, const struct proposal *their
     list_proposals(ours, our_count, accepted, sizeof(accepted));
     list_type(theirs, count, type, a, sizeof(a));
     list_type(ours, our_count, type, b, sizeof(b));
-    if (type == TRANSFORM_KE && only_modp1024(theirs, count))
+    bool lacks_pq = e->conf->pq == CONF_PQ_REQUIRE && !any_pq(theirs, count);
+    if (lacks_pq)
+        list_type(theirs, count, TRANSFORM_KE, a, sizeof(a));
+    if (lacks_pq)
+        explain(e,
+                "no common key exchange: peer offered %s, none of it withstands quantum computers, "
+                "and `pq = require` accepts nothing else; give the peer a proposal with "
+                "ke1_mlkem768, or write pq = prefer here",
+                a);
+    else if (type == TRANSFORM_KE && only_modp1024(theirs, count))
         explain(e,
                 "no common key exchange group: peer offered only MODP1024, which is too weak; on "
                 "Windows run Set-VpnConnectionIPsecConfiguration with -DHGroup ECP384, or set the "
@@ -186,6 +206,9 @@ const char *explain_notify(struct ike_engine *e, const struct sa *sa, uint16_t n
     for (size_t i = 0; i < ARRAY_LEN(advices); i++)
         if (advices[i].notify == notify)
             sentence = advices[i].sentence;
+    if (notify == NOTIFY_NO_PROPOSAL_CHOSEN && e->conf->pq == CONF_PQ_REQUIRE)
+        sentence = "the gateway accepts none of our algorithms; it may lack ML-KEM, and `pq = "
+                   "require` offers nothing else";
     return explain(e, "%s answered %s: %s", endpoint_print(&sa->path.remote, where),
                    wire_notify_name(notify, name), sentence);
 }

@@ -208,9 +208,9 @@ void followup_wait(struct ike_engine *e, struct sa *sa, struct followup *f,
     put_link(f, &e->reply);
 }
 
-bool followup_makes_ike(const struct sa *sa, uint64_t spi)
+bool followup_makes_ike(const struct sa *sa)
 {
-    return sa->followup && sa->followup->made && sa->followup->made->spi_own == spi;
+    return sa->followup && sa->followup->made;
 }
 
 bool followup_makes_child(const struct sa *sa, uint32_t spi_in)

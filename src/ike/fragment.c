@@ -115,21 +115,26 @@ static struct message *recut(struct ike_engine *e, struct sa *sa, const struct m
     return smaller;
 }
 
-/* What to try when `m` does not get through; 0 = it is small enough for any path. */
-static uint16_t next_size(const struct sa *sa, const struct message *m)
+/* The message in smaller pieces, of the first size that makes more of them; sa->fragment is that of
+ * the last try. NULL: it is small enough for any path. */
+static struct message *cut_smaller(struct ike_engine *e, struct sa *sa, const struct message *m)
 {
+    static const uint16_t sizes[] = {FRAGMENT_COMMON, FRAGMENT_FLOOR};
     size_t largest = first_part(m).len + below(&sa->path);
-    uint16_t size = largest > FRAGMENT_COMMON ? FRAGMENT_COMMON : FRAGMENT_FLOOR;
-    return size < sa->fragment && size < largest ? size : 0;
+    struct message *smaller = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(sizes) && !smaller; i++) {
+        if (sizes[i] >= sa->fragment || sizes[i] >= largest)
+            continue;
+        sa->fragment = sizes[i];
+        smaller = recut(e, sa, m);
+    }
+    return smaller;
 }
 
 void fragment_shrink(struct ike_engine *e, struct sa *sa)
 {
-    uint16_t size = next_size(sa, sa->out.request);
-    if (size == 0 || sa->out.exchange == EXCHANGE_IKE_SA_INIT)
-        return;
-    sa->fragment = size;
-    struct message *smaller = recut(e, sa, sa->out.request);
+    struct message *smaller =
+        sa->out.exchange == EXCHANGE_IKE_SA_INIT ? NULL : cut_smaller(e, sa, sa->out.request);
     if (!smaller)
         return;
     message_drop(e, &sa->out.request);
@@ -139,11 +144,8 @@ void fragment_shrink(struct ike_engine *e, struct sa *sa)
 /* Anyone can repeat a request, so what we believe of the path stays as it is. */
 void fragment_shrink_reply(struct ike_engine *e, struct sa *sa)
 {
-    uint16_t believed = sa->fragment, size = next_size(sa, sa->reply);
-    if (size == 0)
-        return;
-    sa->fragment = size;
-    struct message *smaller = recut(e, sa, sa->reply);
+    uint16_t believed = sa->fragment;
+    struct message *smaller = cut_smaller(e, sa, sa->reply);
     sa->fragment = believed;
     if (!smaller)
         return;

@@ -196,7 +196,7 @@ static void request(struct ike_engine *e, struct sa *sa, struct input *in, const
 
 static void broken_answer(struct ike_engine *e, struct sa *sa, int notify)
 {
-    if (sa->state == IKE_STATE_AUTH_SENT) {
+    if (sa->handshake) {
         attempt_failed(e, sa, ERR_SYNTAX, (uint16_t)notify, true,
                        "the gateway's answer cannot be read; its log may say more");
         return;
@@ -214,8 +214,7 @@ static void broken_answer(struct ike_engine *e, struct sa *sa, int notify)
 static bool ended_by_peer(struct ike_engine *e, struct sa *sa, const struct input *in)
 {
     struct wire_notify_view n;
-    if (in->header.exchange == EXCHANGE_IKE_AUTH ||
-        !wire_notify_find(in->inner, NOTIFY_INVALID_SYNTAX, &n))
+    if (sa->handshake || !wire_notify_find(in->inner, NOTIFY_INVALID_SYNTAX, &n))
         return false;
     if (sa->tunnel && sa->tunnel->sa == sa)
         tunnel_end(e, sa->tunnel, IKE_EVENT_DOWN, ERR_PEER, NOTIFY_INVALID_SYNTAX,

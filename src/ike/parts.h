@@ -547,7 +547,7 @@ struct followup_subject {
 };
 void followup_wait(struct ike_engine *e, struct sa *sa, struct followup *f,
                    const struct followup_subject *subject);
-bool followup_makes_ike(const struct sa *sa, uint64_t spi);
+bool followup_makes_ike(const struct sa *sa);
 bool followup_makes_child(const struct sa *sa, uint32_t spi_in);
 void followup_drop(struct ike_engine *e, struct sa *sa); /* it will not come to an end */
 void followup_expired(struct ike_engine *e, struct sa *sa);

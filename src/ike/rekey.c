@@ -301,7 +301,7 @@ void rekey_ike_refused(struct ike_engine *e, struct sa *sa, const struct wire_no
 static int go_on(struct ike_engine *e, struct sa *sa, struct creation *c, const struct secrets *s,
                  const struct wire_chain *chain)
 {
-    bool waits = c->rival && followup_makes_ike(sa, c->rival->spi);
+    bool waits = c->rival && followup_makes_ike(sa);
     if ((waits || rival_sa(e, c)) && rival_is_higher(c->rival, s->nonce_i, s->nonce_r)) {
         if (!adopt_rival(e, sa, c))
             rekey_ike_failed(e, sa, 30 * TIME_SECOND);

@@ -351,11 +351,19 @@ time_us task_held_until(const struct ike_engine *e, const struct sa *sa)
     return TIME_NEVER;
 }
 
+/* While the peer's rekey of the IKE SA is unfinished no child is deleted, as it would move away
+ * from under the Delete. */
+static bool is_to_wait(const struct ike_engine *e, const struct sa *sa, const struct task *task)
+{
+    if (makes_sa(task))
+        return e->now < sa->busy_until || sa->followup;
+    return task->kind == TASK_DELETE_CHILD && followup_makes_ike(sa);
+}
+
 static bool take_task(const struct ike_engine *e, struct sa *sa, struct task *task)
 {
-    bool busy = e->now < sa->busy_until || sa->followup;
     for (size_t i = 0; i < sa->task_count; i++) {
-        if (busy && makes_sa(&sa->tasks[i]))
+        if (is_to_wait(e, sa, &sa->tasks[i]))
             continue;
         *task = sa->tasks[i];
         sa->task_count--;

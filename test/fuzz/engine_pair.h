@@ -26,7 +26,8 @@ enum pair_trait {
     PAIR_AGAIN = 512,   /* the client authenticates anew after 40 s */
     PAIR_STRICT = 1024, /* NAT is refused; the gateway takes one network only */
     PAIR_CBC = 2048,    /* a cipher and a MAC in place of AES-GCM */
-    PAIR_TRAITS = 4095,
+    PAIR_KES = 4096,    /* additional key exchanges */
+    PAIR_TRAITS = 8191,
 };
 
 struct pair_engine {
@@ -211,8 +212,12 @@ static inline void pair_suites(struct conf_tunnel *c, unsigned traits)
                         : cbc            ? "aes256-sha256-x25519"
                         : other          ? "aes128gcm16-ecp256-x25519"
                                          : "aes128gcm16-x25519-ecp256";
-    pair_must(suite_parse(ike, PROTOCOL_IKE, &c->ike[0], &bad) == 0);
-    pair_must(suite_parse(child, protocol, &c->esp[0], &bad) == 0);
+    char text[256];
+    const char *more = traits & PAIR_KES ? "-ke1_mlkem512-ke2_x448-ke2_none" : "";
+    snprintf(text, sizeof(text), "%s%s", ike, more);
+    pair_must(suite_parse(text, PROTOCOL_IKE, &c->ike[0], &bad) == 0);
+    snprintf(text, sizeof(text), "%s%s", child, more);
+    pair_must(suite_parse(text, protocol, &c->esp[0], &bad) == 0);
     c->ike_count = c->esp_count = 1;
 }
 

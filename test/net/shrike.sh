@@ -23,7 +23,7 @@ shrike_need()
 #   gateway: id, listen, cert, key, ca, pool, dns, routes (its networks), any_cert, peer (identity
 #            of the one client with a shared secret), nat, ban
 #   client:  remote (address), id, rid, cert, key, ca, send, request, local, children, interface
-#   both:    mode, psk, ike, esp, ah, legacy, pfs, esn, encap, tfc, dummies, fragment, ike_life, child_life, reauth,
+#   both:    mode, psk, pq, ike, esp, ah, legacy, pfs, esn, encap, tfc, dummies, fragment, ike_life, child_life, reauth,
 #            child_packets, dpd, workers, level
 shrike_conf()
 {
@@ -98,6 +98,7 @@ shrike_client_sections()
 shrike_common_sections()
 {
     echo '[crypto]'
+    shrike_line pq "${c[pq]:-}"
     shrike_line ike "${c[ike]:-}"
     shrike_line esp "${c[esp]:-}"
     shrike_line ah "${c[ah]:-}"

@@ -24,6 +24,37 @@ static void propose_ah(struct world *w, struct sim_host *host)
     assert_int_equal(suite_parse(text, PROTOCOL_AH, &host->conf.esp[0], &bad), 0);
 }
 
+static void parse(const char *text, uint8_t protocol, struct proposal *out)
+{
+    struct bytes bad;
+    if (suite_parse(text, protocol, out, &bad) != 0)
+        fail_msg("%s does not parse", text);
+}
+
+/* More key exchanges (RFC 9370), such that who has none still fits: they may be left out, or there
+ * is a proposal without them. */
+static void add_exchanges(struct world *w, struct sim_host *host)
+{
+    static const char *const more[] = {
+        "-ke1_mlkem768-ke1_none", "-ke1_ecp256-ke1_x448-ke1_none",
+        "-ke1_ecp384-ke1_none-ke3_mlkem1024-ke3_none",
+        "-ke2_x448-ke2_none-ke4_mlkem512-ke4_none-ke7_ecp521-ke7_none"};
+    struct conf_tunnel *c = &host->conf;
+    char text[1024], all[512];
+    bool must = chance(w, 40);
+    snprintf(text, sizeof(text), "%s%s", suite_print_proposal(&c->ike[0], all),
+             must ? "-ke1_mlkem768" : more[dice(w, ARRAY_LEN(more))]);
+    if (must)
+        c->ike[c->ike_count++] = c->ike[0];
+    parse(text, PROTOCOL_IKE, &c->ike[0]);
+    if (c->esp[0].protocol != PROTOCOL_ESP || !proposal_find(&c->esp[0], TRANSFORM_KE) ||
+        chance(w, 30))
+        return;
+    snprintf(text, sizeof(text), "%s%s", suite_print_proposal(&c->esp[0], all),
+             more[dice(w, ARRAY_LEN(more))]);
+    parse(text, PROTOCOL_ESP, &c->esp[0]);
+}
+
 static void proposals(struct world *w, struct sim_host *host)
 {
     static const char *const ike[] = {
@@ -47,6 +78,8 @@ static void proposals(struct world *w, struct sim_host *host)
         sim_proposals(host, ike[dice(w, ARRAY_LEN(ike))], esp[dice(w, ARRAY_LEN(esp))]);
     if (w->ah)
         propose_ah(w, host);
+    if (chance(w, 50))
+        add_exchanges(w, host);
 }
 
 /* Smaller ones than the configuration allows, so that also short messages come in pieces. On a

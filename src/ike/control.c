@@ -155,11 +155,13 @@ void ike_fact(struct ike_engine *e, time_us now, const struct ike_fact *fact)
             sa->last_heard = e->now;
             if (fact->sent)
                 sa->last_sent = e->now;
+            roam_carried(e, sa);
             if (fact->remote.ip.family)
                 path_esp_heard(e, sa, &fact->remote);
             break;
         case IKE_FACT_SENT:
             sa->last_sent = e->now;
+            roam_silent(e, sa);
             if (e->conf->dpd > 0 &&
                 (e->now - sa->last_heard >= e->conf->dpd * TIME_SECOND || roam_doubts(e, sa)))
                 check_liveness(e, sa);

@@ -343,6 +343,9 @@ struct roam {
     struct ip standby[IKE_LOCALS]; /* our addresses beside the one in use that were tried */
     uint8_t standby_count;
     time_us trial_again, trial_pause; /* the better path did not answer: once more */
+    time_us agreed_at; /* the gateway agreed to our move; 0 = its children have followed */
+    bool moved;        /* to another path, and it has not agreed yet */
+    uint8_t unheard;   /* since then, how often we have sent on a child and nothing came */
 
     /* keepalive.c */
     uint16_t proven, refuted; /* seconds the mapping outlives for certain, and does not; 0 = ? */

@@ -408,6 +408,9 @@ time_us roam_end(const struct ike_engine *e, const struct sa *sa, time_us usual)
 /* Traffic goes out and nothing comes in, and there is another path. */
 bool roam_doubts(const struct ike_engine *e, const struct sa *sa);
 void roam_answered(struct ike_engine *e, struct sa *sa, const struct ike_path *path);
+/* Traffic came on a child; we sent on one, and nothing came since the last time. */
+void roam_carried(struct ike_engine *e, struct sa *sa);
+void roam_silent(struct ike_engine *e, struct sa *sa);
 void roam_heard(struct ike_engine *e, struct sa *sa, const struct ike_path *at);
 void roam_told(struct ike_engine *e, struct sa *sa, const struct ike_path *from);
 void roam_updated(struct ike_engine *e, struct sa *sa, const struct input *in);

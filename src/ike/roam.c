@@ -24,9 +24,11 @@
 #define ROUND_CAP   (5 * TIME_SECOND)
 #define UNSURE      (5 * TIME_SECOND)
 #define DOUBT       (3 * TIME_SECOND)
+#define STALE       (2 * TIME_SECOND)
+#define FOLLOW      (5 * TIME_SECOND)
 #define TRIAL_FIRST (10 * TIME_SECOND)
 #define TRIAL_CAP   (600 * TIME_SECOND)
-enum { TUNNELS_OF_CLIENT = 4, SEARCH_AFTER = 2, TRIAL_TRIES = 3, ELSEWHERE_AFTER = 3 };
+enum { TUNNELS_OF_CLIENT = 4, SEARCH_AFTER = 2, TRIAL_TRIES = 3, ELSEWHERE_AFTER = 3, UNHEARD = 3 };
 
 static struct roam *client(const struct sa *sa)
 {
@@ -133,6 +135,7 @@ static void adopt(struct ike_engine *e, struct sa *sa, const struct ike_path *pa
         note_standby(sa->tunnel->roam, &left); /* the gateway has just heard us there */
         keepalive_reset(sa->tunnel->roam);
         sa->tunnel->roam->trial_again = 0;
+        sa->tunnel->roam->moved = true;
     }
     queue_move(e, sa);
     queue_event(e, IKE_EVENT_MOVED, sa->tunnel, &sa->path, 0,
@@ -504,6 +507,38 @@ void roam_updated(struct ike_engine *e, struct sa *sa, const struct input *in)
     keepalive_learn(e, sa, in);
     if (sa->udp != udp)
         queue_move(e, sa);
+    if (r->moved) {
+        r->moved = false;
+        r->agreed_at = e->now;
+        r->unheard = 0;
+    }
+}
+
+/* Some gateways agree to a move that their kernel then refuses, and their child SAs stay where they
+ * were (OpenIKED on Linux, libreswan for IPv4 inside IPv6). IKE is answered, so nothing else would
+ * ever find out: connect anew beside it, once a move. What the data plane says may be a second old,
+ * and of before the move. */
+void roam_carried(struct ike_engine *e, struct sa *sa)
+{
+    struct roam *r = client(sa);
+    if (!r || r->agreed_at == 0)
+        return;
+    r->unheard = 0;
+    if (e->now - r->agreed_at >= STALE)
+        r->agreed_at = 0;
+}
+
+void roam_silent(struct ike_engine *e, struct sa *sa)
+{
+    char where[ADDR_TEXT];
+    struct roam *r = client(sa);
+    if (!r || r->agreed_at == 0 || ++r->unheard < UNHEARD || e->now - r->agreed_at < FOLLOW)
+        return;
+    r->agreed_at = 0;
+    if (peer_is_logged(e))
+        log_warn("ike: %s agreed to our move and sends nothing there: connecting anew",
+                 endpoint_print(&sa->path.remote, where));
+    reauth_instead(e, sa->tunnel);
 }
 
 /* Where the IKE SA before this one was to go, and what was asked there, is its own affair. */
@@ -512,6 +547,8 @@ void roam_forget(struct roam *r)
     r->searching = r->unsure = false;
     r->checking = r->early = r->probing = false;
     r->standby_count = 0; /* the gateway has forgotten where it was answered, too */
+    r->agreed_at = 0;
+    r->moved = false;
 }
 
 static bool is_better(const struct ike_engine *e, const struct sa *sa, const struct ike_path *path)

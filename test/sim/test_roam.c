@@ -738,6 +738,63 @@ static void test_unacceptable(void **state)
     }
 }
 
+/* A second of what the client's data plane may say after a move. */
+static void say(struct pair *p, enum ike_fact_kind kind)
+{
+    struct ike_fact fact = {.kind = kind,
+                            .spi_in = pair_child(p->client)->spi_in,
+                            .tunnel = status_of(p->client).tunnel};
+    ike_fact(p->client->engine, p->sim->now, &fact);
+    sim_drain(p->client);
+    sim_run(p->sim, TIME_SECOND);
+}
+
+/* The gateway agrees to the move, and its child SAs stay where they were. */
+static void test_children_stay_behind(void **state)
+{
+    (void)state;
+    struct pair p = roaming();
+    up(&p);
+    uint64_t spi = status_of(p.client).spi_i;
+    say(&p, IKE_FACT_SENT); /* one way only, and not after a move */
+    for (int i = 0; i < 10; i++)
+        say(&p, IKE_FACT_SENT);
+    assert_int_equal(status_of(p.client).spi_i, spi);
+    change(&p, 0, 1);
+    sim_run(p.sim, TIME_SECOND / 2);
+    say(&p, IKE_FACT_HEARD); /* what came before the move */
+    for (int i = 0; i < 3; i++)
+        say(&p, IKE_FACT_SENT);
+    assert_int_equal(status_of(p.client).spi_i, spi);
+    for (int i = 0; i < 3; i++)
+        say(&p, IKE_FACT_SENT);
+    assert_true(sim_until(p.sim, sim_settled, 10 * TIME_SECOND));
+    assert_int_not_equal(status_of(p.client).spi_i, spi);
+    expect_on(&p, 1, "192.0.2.1");
+    spi = status_of(p.client).spi_i;
+    for (int i = 0; i < 20; i++) /* once a move */
+        say(&p, IKE_FACT_SENT);
+    assert_int_equal(status_of(p.client).spi_i, spi);
+    pair_end(&p);
+}
+
+/* They follow: what is sent and not answered later is the peer's affair. */
+static void test_children_follow(void **state)
+{
+    (void)state;
+    struct pair p = roaming();
+    up(&p);
+    uint64_t spi = status_of(p.client).spi_i;
+    change(&p, 0, 1);
+    sim_run(p.sim, 3 * TIME_SECOND);
+    say(&p, IKE_FACT_SENT);
+    say(&p, IKE_FACT_HEARD);
+    for (int i = 0; i < 20; i++)
+        say(&p, IKE_FACT_SENT);
+    assert_int_equal(status_of(p.client).spi_i, spi);
+    pair_end(&p);
+}
+
 /* refuse-nat: wifi without NAT, then mobile with one (RFC 4555 3.9). */
 static void test_no_nats_allowed(void **state)
 {
@@ -785,6 +842,8 @@ int main(void)
         cmocka_unit_test(test_move_without_mobike),
         cmocka_unit_test(test_anew_without_mobike),
         cmocka_unit_test(test_unacceptable),
+        cmocka_unit_test(test_children_stay_behind),
+        cmocka_unit_test(test_children_follow),
         cmocka_unit_test(test_no_nats_allowed),
     };
     return cmocka_run_group_tests(tests, pair_group_start, pair_group_end);

@@ -55,7 +55,7 @@ v2-proposal-dh:allow-none              | up   | up   |          |
 ikev2-add-ike-transform:66535          | up   | down |          | a cipher that nobody has: offered beside ours, and answered as a second choice
 ikev2-add-ike-transform:589825         | down | down |          | an unknown type of transform, 3.3.6
 ikev2-add-child-transform:66535        | up   | down |          |
-ikev2-add-child-transform:589825       | down | down |          |
+ikev2-add-child-transform:589825       | up   | down |          | type 9 is a key exchange (RFC 9370), and in IKE_AUTH there is none
 jacob-two-two                          | up   | up   |          | all twice
 ke-payload:omit                        | down | down |          |
 ke-payload:empty                       | down | down |          |

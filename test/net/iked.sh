@@ -74,8 +74,9 @@ iked_conf()
 
 iked_cert()
 {
-    on "$1" rm -f /etc/iked/certs/between.crt
-    [ -z "${5:-}" ] || iked_write "$1" /etc/iked/certs/between.crt <"$5"
+    on "$1" rm -f /etc/iked/ca/between.crt
+    # What it shows of its chain it takes from among the authorities.
+    [ -z "${5:-}" ] || iked_write "$1" /etc/iked/ca/between.crt <"$5"
     iked_write "$1" /etc/iked/certs/cert.crt <"$2"
     iked_write "$1" /etc/iked/private/local.key <"$3"
     iked_write "$1" /etc/iked/ca/ca.crt <"$4"

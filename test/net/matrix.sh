@@ -361,6 +361,9 @@ run_cell()
         # OpenIKED answers a peer with success also where its kernel has refused.
         [ $kind != iked ] || ! iked_says $them pfkey_reply ||
             why+="; OpenIKED: $(grep -o 'pfkey_reply: .*' "$(logfile $them)" | tail -n 1)"
+        # Nor does libreswan, for IPv4 inside IPv6.
+        [ $kind != libre ] || ! libre_says $them 'MOBIKE update.*FAILED' ||
+            why+="; libreswan: $(grep -o 'MOBIKE update.*' "$LAB_DIR/log/$them-pluto.log" | tail -n 1)"
         record fails "$why"
     fi
     [ "$result" != fails ] || [ -z "${LAB_KEEP:-}" ] || keep_cell

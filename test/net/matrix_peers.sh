@@ -60,11 +60,23 @@ configure_libre()
     rsa2048 | rsaold) words+=(auth=rsa-sha1 cert=cert) ;;
     *) words+=(auth=ecdsa cert=cert) ;;
     esac
-    [ "${k[cert]:-}" != chain ] || words+=(rightca=)
+    # By itself it shows nothing but its own certificate.
+    [ "${k[cert]:-}" != chain ] || { words+=(rightca=); k[peer]+=' sendca=all'; }
     if [ $them = client ]; then
-        if [ "${k[out]}" = 4 ]; then words+=(local=192.168.7.2); else words+=(local=2001:db8:7::2); fi
+        # It moves only from where the default route takes it.
+        if [ "${k[act]}" = move ]; then
+            [ "${k[out]}" = 4 ] || k[peer]+=' hostaddrfamily=ipv6'
+        elif [ "${k[out]}" = 4 ]; then
+            words+=(local=192.168.7.2)
+        else
+            words+=(local=2001:db8:7::2)
+        fi
         words+=(remote="$(outside)")
-        [ -z "${k[cp]:-}" ] || words+=(lts= vips=yes rts="$(inside server)")
+        # It asks for what it has itself, not for "what I shall get", unless it is told to ask for all.
+        case ${k[cp]:-} in
+        ip4) words+=(lts=0.0.0.0/0 vips=yes) ;;
+        ip6) words+=(lts=::/0 vips=yes) ;;
+        esac
     else
         words+=(local="$(outside)")
         case ${k[cp]:-} in

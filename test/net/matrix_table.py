@@ -22,8 +22,7 @@ HEAD = '''# Interoperability
 
 Each line is a real run between Shrike and a program that others wrote, made by `test/net/matrix.sh`: connect, ping both
 ways through the tunnel, do what the line says while pings run, look at the SAs on both sides, ping again. No ping may be lost
-at a rekey (lines that count some, which came before the answer with their keys, are from before Shrike kept such packets);
-where addresses change, the line says how many were lost. A client network behind a router that does NAT, unless
+at a rekey; where addresses change, the line says how many were lost. A client network behind a router that does NAT, unless
 the line says otherwise. strongSwan runs with its user-space data plane (kernel-libipsec: always ESP in UDP, no ESN, no AH), libreswan and OpenIKED with the ESP of
 Debian 12's kernel, in a virtual machine that emulates the processor: times there say nothing.
 

@@ -232,6 +232,7 @@ libreswan()
     if [ "$1" = initiator ]; then
         network own libre
         addr $client lo 10.30.0.1/32
+        route $server 10.30.0.0/24 via 198.51.100.2
         libre_conf $server local=$SERVER id=server.example.org rid=client@example.org lts=10.20.0.0/24 rts=10.30.0.0/24 "${words[@]}" &&
             libre_start $server || return
         shrike_client tfc=mtu send=10.20.0.0/24 local=10.30.0.0/24

@@ -112,6 +112,13 @@ $(B)/shrike-plane: $(PLANE_OBJECTS) $(call archives,esp net crypto base)
 	@echo "  LD $@"
 	$(Q)$(CC) $(SANFLAGS) $(LINKHARD) $(filter %.o,$^) -Wl,--start-group $(call archives,esp net crypto base) -Wl,--end-group $(LIBS) -o $@
 
+# Ciphers, PRFs and key exchanges alone.
+.PHONY: crypto-bench
+crypto-bench: $(B)/crypto-bench
+$(B)/crypto-bench: $(B)/test/bench/crypto_bench.o $(call archives,crypto base)
+	@echo "  LD $@"
+	$(Q)$(CC) $(SANFLAGS) $(LINKHARD) $< -Wl,--start-group $(call archives,crypto base) -Wl,--end-group $(LIBS) -o $@
+
 # What its code costs a packet, for callgrind (doc/performance.md).
 .PHONY: path
 path: $(B)/shrike-path

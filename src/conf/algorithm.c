@@ -122,7 +122,7 @@ static bool check_first_exchange(struct parser *p, const struct proposal *in,
     if (in->protocol != PROTOCOL_IKE || t->type != TRANSFORM_KE || !alg ||
         alg->public_len <= FIRST_VALUE_MAX)
         return true;
-    parser_fault(p, suite_print(t, name), "write mlkem768 here; child SAs may use it",
+    parser_fault(p, suite_print(t, name), "add it to another one, as in x25519-ke1_mlkem1024",
                  "its %u octets do not fit into an IKE SA's first message", alg->public_len);
     return false;
 }

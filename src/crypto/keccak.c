@@ -1,5 +1,6 @@
 #include "crypto/keccak.h"
 
+#include <endian.h>
 #include <string.h>
 
 enum { ROUNDS = 24, DOMAIN_SHA3 = 0x06, DOMAIN_SHAKE = 0x1f, RATE_MAX = 168 };
@@ -28,17 +29,16 @@ typedef uint64_t four __attribute__((vector_size(32)));
 
 static uint64_t get_lane(const uint8_t *from)
 {
-    uint64_t lane = 0;
+    uint64_t lane;
 
-    for (int i = 0; i < 8; i++)
-        lane |= (uint64_t)from[i] << 8 * i;
-    return lane;
+    memcpy(&lane, from, sizeof(lane));
+    return le64toh(lane);
 }
 
 static void put_lane(uint8_t *to, uint64_t lane)
 {
-    for (int i = 0; i < 8; i++)
-        to[i] = (uint8_t)(lane >> 8 * i);
+    lane = htole64(lane);
+    memcpy(to, &lane, sizeof(lane));
 }
 
 /* ---- one state ---- */

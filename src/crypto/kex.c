@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct kex_method *method_of(uint16_t id)
+const struct kex_method *kex_method_of(uint16_t id)
 {
     if (id == 31 || id == 32)
         return &kex_xdh;
@@ -54,13 +54,13 @@ int kex_make(const struct kex_method *method, const struct kex_alg *alg,
 
 int kex_create(const struct kex_alg *alg, const struct random *random, struct kex **out)
 {
-    return kex_make(method_of(alg->id), alg, random, NULL, out);
+    return kex_make(kex_method_of(alg->id), alg, random, NULL, out);
 }
 
 int kex_answer(const struct kex_alg *alg, const struct random *random, struct bytes peer,
                struct kex **out)
 {
-    return kex_make(method_of(alg->id), alg, random, &peer, out);
+    return kex_make(kex_method_of(alg->id), alg, random, &peer, out);
 }
 
 const struct kex_alg *kex_alg(const struct kex *kex)

@@ -30,6 +30,8 @@ extern const struct kex_method kex_xdh, kex_ecp, kex_modp;
 /* ML-KEM of our own, and libcrypto's. */
 extern const struct kex_method kex_mlkem, kex_mlkem_ossl;
 
+/* Whose work a transform is; NULL: nobody's. */
+const struct kex_method *kex_method_of(uint16_t id);
 /* What kex_create, with peer NULL, and kex_answer do with the method of their choice. */
 int kex_make(const struct kex_method *method, const struct kex_alg *alg,
              const struct random *random, const struct bytes *peer, struct kex **out) MUST_USE;

@@ -70,8 +70,11 @@ static int sample_row(const struct mlkem *m, const uint8_t *rho, uint8_t row, bo
             have[j] = poly_uniform(&out[j], have[j], blocks[j]);
             done = done && have[j] == POLY_N;
         }
-        if (done)
-            return 0;
+        if (!done)
+            continue;
+        for (size_t j = 0; j < m->k; j++)
+            poly_to_rows(&out[j]);
+        return 0;
     }
     return ERR_KE; /* nobody has ever seen such a rho */
 }

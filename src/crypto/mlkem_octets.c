@@ -1,6 +1,9 @@
 /* Polynomials of ML-KEM out of octets and into octets. */
 #include "crypto/mlkem_poly.h"
 
+#include <endian.h>
+#include <string.h>
+
 enum { RECIPROCAL = 1290168 /* 2^32 / q, rounded up */ };
 
 /* What a compiler knows to be 0 or 1 it may turn into a branch. */
@@ -8,45 +11,63 @@ enum { RECIPROCAL = 1290168 /* 2^32 / q, rounded up */ };
 
 /* ---- sampling ---- */
 
-static int16_t bit(unsigned octets, unsigned at)
+static uint64_t get_word(const uint8_t *from)
 {
-    return (int16_t)(octets >> at & 1);
+    uint64_t word;
+
+    memcpy(&word, from, sizeof(word));
+    return le64toh(word);
 }
 
-/* eta bits less eta bits a coefficient: of an octet two coefficients, or of three octets four. */
+/* Two bits less two bits a coefficient, sixteen coefficients at once: their sums side by side in
+ * fields of two bits, the differences, with 4 added, in fields of four. */
+static void binomial_2(struct poly *p, const uint8_t *octets)
+{
+    for (size_t i = 0; i < POLY_N; i += 16) {
+        uint64_t o = get_word(octets + i / 2), sums, differences;
+
+        sums = (o & 0x5555555555555555) + (o >> 1 & 0x5555555555555555);
+        differences =
+            (sums & 0x3333333333333333) + 0x4444444444444444 - (sums >> 2 & 0x3333333333333333);
+        for (size_t j = 0; j < 16; j++)
+            p->c[i + j] = (int16_t)((int)(differences >> 4 * j & 15) - 4);
+    }
+}
+
+/* Three bits less three bits, four coefficients out of three octets. */
+static void binomial_3(struct poly *p, const uint8_t *octets)
+{
+    for (size_t i = 0; i < POLY_N; i += 4, octets += 3) {
+        uint32_t o = octets[0] | (uint32_t)octets[1] << 8 | (uint32_t)octets[2] << 16;
+        uint32_t sums = (o & 0x249249) + (o >> 1 & 0x249249) + (o >> 2 & 0x249249);
+
+        for (size_t j = 0; j < 4; j++)
+            p->c[i + j] = (int16_t)((int)(sums >> 6 * j & 7) - (int)(sums >> (6 * j + 3) & 7));
+    }
+}
+
 void poly_binomial(struct poly *p, const uint8_t *octets, unsigned eta)
 {
-    if (eta == 2) {
-        for (size_t i = 0; i < POLY_N / 2; i++) {
-            unsigned o = octets[i];
-
-            p->c[2 * i] = (int16_t)(bit(o, 0) + bit(o, 1) - bit(o, 2) - bit(o, 3));
-            p->c[2 * i + 1] = (int16_t)(bit(o, 4) + bit(o, 5) - bit(o, 6) - bit(o, 7));
-        }
-        return;
-    }
-    for (size_t i = 0; i < POLY_N / 4; i++) {
-        unsigned o =
-            octets[3 * i] | (unsigned)octets[3 * i + 1] << 8 | (unsigned)octets[3 * i + 2] << 16;
-
-        for (size_t j = 0; j < 4; j++, o >>= 6)
-            p->c[4 * i + j] =
-                (int16_t)(bit(o, 0) + bit(o, 1) + bit(o, 2) - bit(o, 3) - bit(o, 4) - bit(o, 5));
-    }
+    if (eta == 2)
+        binomial_2(p, octets);
+    else
+        binomial_3(p, octets);
 }
 
 size_t poly_uniform(struct poly *p, size_t have, const uint8_t block[static SHAKE128_RATE])
 {
     for (size_t i = 0; i < SHAKE128_RATE; i += 3) {
-        int candidates[2] = {block[i] | (block[i + 1] & 15) << 8,
-                             block[i + 1] >> 4 | block[i + 2] << 4};
+        int first = block[i] | (block[i + 1] & 15) << 8;
+        int second = block[i + 1] >> 4 | block[i + 2] << 4;
 
-        for (size_t j = 0; j < 2; j++) {
-            if (have == POLY_N)
-                return have;
-            p->c[poly_row_place(have)] = (int16_t)candidates[j];
-            have += candidates[j] < MLKEM_Q;
-        }
+        if (have == POLY_N)
+            break;
+        p->c[have] = (int16_t)first;
+        have += first < MLKEM_Q;
+        if (have == POLY_N)
+            break;
+        p->c[have] = (int16_t)second;
+        have += second < MLKEM_Q;
     }
     return have;
 }
@@ -58,9 +79,11 @@ ALWAYS_INLINE void pack(uint8_t *out, const uint16_t v[8], unsigned d)
 {
     uint64_t half[2] = {0};
 
+#pragma GCC unroll 8
     for (unsigned i = 0; i < 8; i++)
         half[i / 4] |= (uint64_t)v[i] << d * (i % 4);
     const uint64_t word[2] = {half[0] | half[1] << 4 * d, half[1] >> (64 - 4 * d)};
+#pragma GCC unroll 12
     for (unsigned i = 0; i < d; i++)
         out[i] = (uint8_t)(word[i / 8] >> 8 * (i % 8));
 }
@@ -69,9 +92,11 @@ ALWAYS_INLINE void unpack(uint16_t v[8], const uint8_t *in, unsigned d)
 {
     uint64_t word[2] = {0};
 
+#pragma GCC unroll 12
     for (unsigned i = 0; i < d; i++)
         word[i / 8] |= (uint64_t)in[i] << 8 * (i % 8);
     const uint64_t half[2] = {word[0], word[0] >> 4 * d | word[1] << (64 - 4 * d)};
+#pragma GCC unroll 8
     for (unsigned i = 0; i < 8; i++)
         v[i] = (uint16_t)(half[i / 4] >> d * (i % 4) & ((1u << d) - 1));
 }

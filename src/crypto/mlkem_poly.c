@@ -70,25 +70,32 @@ ALWAYS_INLINE void reduce_all(struct poly *p)
 
 /* ---- the transform (FIPS 203 algorithms 9 and 10) ---- */
 
-/* One row against another, with one factor for all or one a column. */
-ALWAYS_INLINE void cross(int16_t *a, int16_t *b, const int16_t *factors, size_t step)
+/* One row against another, with a factor a column. */
+ALWAYS_INLINE void cross(int16_t *restrict a, int16_t *restrict b, const int16_t *restrict factors)
 {
     for (size_t i = 0; i < WIDTH; i++) {
-        int16_t t = multiply(b[i], factors[step * i]);
+        int16_t t = multiply(b[i], factors[i]);
 
         b[i] = (int16_t)(a[i] - t);
         a[i] = (int16_t)(a[i] + t);
     }
 }
 
-ALWAYS_INLINE void cross_back(int16_t *a, int16_t *b, const int16_t *factors, size_t step)
+ALWAYS_INLINE void cross_back(int16_t *restrict a, int16_t *restrict b,
+                              const int16_t *restrict factors)
 {
     for (size_t i = 0; i < WIDTH; i++) {
         int16_t t = a[i];
 
         a[i] = (int16_t)(t + b[i]);
-        b[i] = multiply((int16_t)(b[i] - t), factors[step * i]);
+        b[i] = multiply((int16_t)(b[i] - t), factors[i]);
     }
+}
+
+ALWAYS_INLINE void fill(int16_t row[WIDTH], int16_t factor)
+{
+    for (size_t i = 0; i < WIDTH; i++)
+        row[i] = factor;
 }
 
 /* Blocks of 2 len coefficients, whole rows: len is 128 to 16. */
@@ -96,18 +103,26 @@ ALWAYS_INLINE void layer(struct poly *p, size_t len)
 {
     size_t zeta = POLY_N / 2 / len;
 
-    for (size_t start = 0; start < POLY_N; start += 2 * len, zeta++)
+    for (size_t start = 0; start < POLY_N; start += 2 * len, zeta++) {
+        int16_t factors[WIDTH];
+
+        fill(factors, zetas[zeta]);
         for (size_t i = start; i < start + len; i += WIDTH)
-            cross(p->c + i, p->c + i + len, &zetas[zeta], 0);
+            cross(p->c + i, p->c + i + len, factors);
+    }
 }
 
 ALWAYS_INLINE void layer_back(struct poly *p, size_t len)
 {
     size_t zeta = POLY_N / len - 1;
 
-    for (size_t start = 0; start < POLY_N; start += 2 * len, zeta--)
+    for (size_t start = 0; start < POLY_N; start += 2 * len, zeta--) {
+        int16_t factors[WIDTH];
+
+        fill(factors, zetas[zeta]);
         for (size_t i = start; i < start + len; i += WIDTH)
-            cross_back(p->c + i, p->c + i + len, &zetas[zeta], 0);
+            cross_back(p->c + i, p->c + i + len, factors);
+    }
 }
 
 ALWAYS_INLINE void transpose(struct poly *p)
@@ -130,7 +145,7 @@ ALWAYS_INLINE void transform(struct poly *p)
         for (size_t row = 0; row < WIDTH; row++)
             if ((row & len) == 0)
                 cross(p->c + WIDTH * row, p->c + WIDTH * (row + len),
-                      columns[first + row / (2 * len)], 1);
+                      columns[first + row / (2 * len)]);
 }
 
 /* From q/2 each layer doubles at most, so four layers fit, and then three. */
@@ -143,7 +158,7 @@ ALWAYS_INLINE void restore(struct poly *p)
         for (size_t row = 0; row < WIDTH; row++)
             if ((row & len) == 0)
                 cross_back(p->c + WIDTH * row, p->c + WIDTH * (row + len),
-                           columns_back[first + row / (2 * len)], 1);
+                           columns_back[first + row / (2 * len)]);
     transpose(p);
     layer_back(p, 16);
     reduce_all(p);
@@ -210,6 +225,11 @@ const struct poly_code *poly_code_best(void)
 }
 
 /* ---- coefficient by coefficient ---- */
+
+void poly_to_rows(struct poly *p)
+{
+    transpose(p);
+}
 
 void poly_unscale(struct poly *p)
 {

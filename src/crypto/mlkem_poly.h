@@ -40,6 +40,8 @@ extern const struct poly_code poly_code_avx2;
 /* The best one for this CPU. */
 const struct poly_code *poly_code_best(void);
 
+/* A transformed polynomial into rows. */
+void poly_to_rows(struct poly *p);
 /* Times 2^16, which `product` has divided by; |c| < q. */
 void poly_unscale(struct poly *p);
 void poly_add(struct poly *sum, const struct poly *p);
@@ -49,8 +51,8 @@ void poly_freeze(struct poly *p);
 
 /* A centred binomial distribution out of 64 eta octets; eta is 2 or 3. */
 void poly_binomial(struct poly *p, const uint8_t *octets, unsigned eta);
-/* The next coefficients of a uniform polynomial, in rows, out of a block of SHAKE128; `have` are
- * there already; returns how many there are now. Of public octets only. */
+/* The next coefficients of a uniform polynomial, not yet in rows, out of a block of SHAKE128;
+ * `have` are there already; returns how many there are now. Of public octets only. */
 size_t poly_uniform(struct poly *p, size_t have, const uint8_t block[static SHAKE128_RATE]);
 
 /* ByteEncode_12 and ByteDecode_12 of a polynomial in rows, 0..q-1. decode: false when one is q or

@@ -52,6 +52,7 @@ cells_algorithms()
         aes128-sha256-prfsha256-modp2048:aes128-sha512-modp2048 aes256-sha384-prfsha384-modp3072:aes256-sha384-modp3072
         aes256-sha512-prfsha512-modp4096:aes256-sha512-modp4096' ;;
     esac
+    [ "$peer" != six ] || rows+=' aes256gcm16-prfsha384-mlkem768:aes256gcm16-mlkem1024 aes128gcm16-prfsha256-mlkem512:aes128gcm16-mlkem768'
     # A rekey by Shrike uses the group that the child has of its own.
     for row in $rows; do
         ike=${row%:*} esp=${row#*:}

@@ -84,7 +84,7 @@ static const struct fault_case cases[] = {
     {G "[crypto]\nesp = aes256gcm16-modp1024\n", 5, "modp1024", "who has the means", NULL},
     {G "[crypto]\nah = aes256-sha256\n", 5, "aes256", "does not fit", "sha256-x25519-esn"},
     {G "[crypto]\nike = aes256gcm16-prfsha384-x25519-mlkem1024\n", 5, "mlkem1024",
-     "its 1568 octets do not fit into", "write mlkem768 here"},
+     "its 1568 octets do not fit into", "x25519-ke1_mlkem1024"},
     {G "[crypto]\nah = sha1\n", 5, "sha1", "a legacy algorithm", NULL},
     {G "[crypto]\nah = sha256\nesp = aes256gcm16\n", 5, "ah", "both esp and ah", "keep one"},
     {G "[crypto]\nreplay-window = 16\n", 5, "16", "out of range", NULL},

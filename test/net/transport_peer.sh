@@ -235,8 +235,10 @@ rekeys()
     done
 }
 
+# What is cut shows its ports in the first piece only, and in IPv6 to nobody who looks for them by name.
 CLEAR='not (udp port 500 or udp port 4500 or esp or ah or arp or (icmp6 and ip6[40] >= 130 and ip6[40] <= 137) or
-    (ip6 and ip6[6] = 0))'
+    (ip6 and ip6[6] = 0) or (ip and ip[6:2] & 0x1fff != 0) or (ip6 and ip6[6] = 44 and (ip6[42:2] & 0xfff8 != 0 or
+    ip6[40] = 50 or ip6[40] = 51 or (ip6[40] = 17 and (ip6[48:2] = 4500 or ip6[50:2] = 4500)))))'
 
 unreadable()
 {

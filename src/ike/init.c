@@ -233,11 +233,12 @@ int init_response(struct ike_engine *e, struct sa *sa, const struct input *in)
     struct message *response = err == 0 ? message_create(e, in->datagram) : NULL;
     if (err == 0 && !response)
         return ERR_MEMORY; /* nothing was changed: the same answer may come again */
-    if (err == 0)
-        err = make_keys(e, sa, &chosen, &v, in->header.spi_r);
     if (err == 0 && may_be_more(e) && knows_intermediate(in->outer))
         err = intermediate_agree(sa, &chosen);
+    if (err == 0)
+        err = make_keys(e, sa, &chosen, &v, in->header.spi_r); /* last: our kex goes with it */
     if (err < 0) {
+        intermediate_free(sa->handshake); /* another answer may yet come */
         message_drop(e, &response);
         e->counters.drop_malformed++;
         remember_error(e, sa,

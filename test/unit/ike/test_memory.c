@@ -78,9 +78,13 @@ static void reload(struct pair *p, int which)
 /* One life of a tunnel with the n-th allocation of that command refused; false when n is more than
  * there are. A message that was never made is made again: so it stands in the end, or both know
  * that it does not. */
-static bool life(size_t n, uint32_t command)
+static bool life(size_t n, uint32_t command, const char *ike, const char *esp)
 {
     struct pair *p = pair_make();
+    for (int w = 0; w < 2; w++) {
+        p->side[w].conf.ike[0] = pair_proposal(PROTOCOL_IKE, ike);
+        p->side[w].conf.esp[0] = pair_proposal(PROTOCOL_ESP, esp);
+    }
     pair_start(p);
     if (command) {
         pair_settle(p);
@@ -123,7 +127,20 @@ static void each_refused_once(void **state)
                                         IKE_CHECK, IKE_DELETE,      RELOAD,        RELOAD + 1};
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
         size_t n = 1;
-        while (life(n, commands[i]))
+        while (life(n, commands[i], "aes256gcm16-prfsha256-x25519-ecp256", "aes256gcm16"))
+            n++;
+        assert_true(n > 3);
+    }
+}
+
+static void each_of_several_key_exchanges(void **state)
+{
+    (void)state;
+    static const uint32_t commands[] = {0, IKE_REKEY_CHILD, IKE_REKEY_IKE, IKE_CREATE_CHILD};
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        size_t n = 1;
+        while (life(n, commands[i], "aes256gcm16-prfsha256-x25519-ke1_mlkem768-ke2_ecp256",
+                    "aes256gcm16-x25519-ke1_mlkem512"))
             n++;
         assert_true(n > 3);
     }
@@ -131,6 +148,7 @@ static void each_refused_once(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(each_refused_once)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(each_refused_once),
+                                       cmocka_unit_test(each_of_several_key_exchanges)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

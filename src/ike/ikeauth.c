@@ -456,8 +456,9 @@ void auth_request_answered(struct ike_engine *e, struct sa *sa, const struct ike
     int err = no_address ? 0 : answer->result;
     if (err == 0)
         err = admit(e, sa, answer);
-    if (answer->result < 0)
-        sa->tunnel->admitted = false; /* nothing was leased */
+    /* Nothing was leased, unless it was asked twice: a reload came between. */
+    if (answer->result < 0 && (e->reloaded_at == 0 || sa->created > e->reloaded_at))
+        sa->tunnel->admitted = false;
     if (err < 0) {
         attempt_refused(e, sa, EXCHANGE_IKE_AUTH, err, NOTIFY_AUTHENTICATION_FAILED,
                         explain_auth(e, sa, err));

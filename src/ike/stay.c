@@ -41,10 +41,11 @@ void stay_end(struct ike_engine *e)
     e->anchor_lost = false;
 }
 
-/* Handshakes are judged by the new configuration anyway. */
+/* Also one for whom there was no address, whose IKE SA stands without leases. Handshakes are judged
+ * by the new configuration anyway. */
 static bool was_let_in(const struct tunnel *t)
 {
-    return !t->initiator && t->admitted && t->sa && !t->sa->handshake;
+    return !t->initiator && t->peer && t->sa && !t->sa->handshake;
 }
 
 /* Answers about the configuration before find their questions gone. */

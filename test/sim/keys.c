@@ -134,7 +134,7 @@ static unsigned open_answers(const struct sim_host *host)
 /* May it stay? Only who holds a lease, or needs none, is asked about. */
 static int stay(struct sim_host *host, const struct ike_ask *ask, struct ike_answer *answer)
 {
-    bool let_in = false;
+    bool let_in = !ask->ask_ip4 && !ask->ask_ip6;
     for (unsigned i = 0; i < host->leases; i++)
         let_in |= host->leased[i] == ask->tunnel;
     SIM_CHECK(host->sim, let_in, "%s asks about tunnel %llu, which is not let in", host->name,
@@ -172,13 +172,14 @@ void sim_keys_ask(struct sim_host *host, const struct ike_ask *ask)
         answer->result = verify_psk(host, ask);
     if (answer->result == 0 && (ask->want & IKE_WANT_SIGN))
         answer->result = make_auth(host, ask, answer);
-    if (answer->result == 0 && (ask->want & IKE_WANT_ADMIT))
+    bool admits = answer->result == 0 && (ask->want & IKE_WANT_ADMIT);
+    if (admits)
         answer->result = admit(host, ask, answer);
     if (ask->want & IKE_WANT_STAY)
         answer->result = stay(host, ask, answer);
-    if (answer->result != 0 && (ask->want & IKE_WANT_ADMIT) && host->book)
+    if (answer->result != 0 && admits && host->book)
         lease_move(host->book, &ask->peer, ask->tunnel, ask->renews);
-    if (answer->result != 0 && (ask->want & IKE_WANT_ADMIT))
+    if (answer->result != 0 && admits)
         release(host, ask->tunnel);
     if (answer->result != 0 && answer->result != ERR_ADDRESS)
         answer->auth_len = 0;

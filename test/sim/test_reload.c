@@ -429,15 +429,19 @@ static void test_site_networks(void **state)
 static void test_question_asked_again(void **state)
 {
     (void)state;
-    for (int removed = 0; removed < 2; removed++) {
+    for (int removed = 0; removed < 3; removed++) {
         struct pair p = quiet_pair();
         p.gateway->keys_silent = true;
         pair_start(&p);
         sim_run(p.sim, 200 * TIME_MILLISECOND);
         uint64_t ticket = p.gateway->last_ask->ticket;
         p.gateway->keys_silent = false;
-        if (removed)
+        if (removed) /* those of before had let it in; what they leased is given back */
+            p.gateway->leased[p.gateway->leases++] = p.gateway->last_ask->tunnel;
+        if (removed == 1)
             p.gateway->away = p.client->conf.local_id;
+        if (removed == 2)
+            p.gateway->psk[0] = "another secret now";
         assert_int_equal(sim_reload(p.gateway), 0);
         assert_true(p.gateway->last_ask->ticket != ticket);
         assert_int_equal(p.gateway->last_ask->want & IKE_WANT_STAY, 0);
@@ -452,6 +456,31 @@ static void test_question_asked_again(void **state)
         assert_int_equal(p.gateway->stays, 0);
         pair_end(&p);
     }
+}
+
+/* One for whom there was no address stands without a lease, and is asked about like the others. */
+static void test_removed_without_address(void **state)
+{
+    (void)state;
+    struct pair p = quiet_pair();
+    p.gateway->keys_silent = true;
+    pair_start(&p);
+    sim_run(p.sim, 200 * TIME_MILLISECOND);
+    struct ike_answer answer = {
+        .ticket = p.gateway->last_ask->ticket, .result = ERR_ADDRESS, .auth_len = 32};
+    ike_answer(p.gateway->engine, p.sim->now, &answer);
+    sim_drain(p.gateway);
+    struct ike_usage usage;
+    ike_usage(p.gateway->engine, &usage);
+    assert_int_equal(usage.sas, 1);
+    p.gateway->keys_silent = false;
+    p.gateway->away = p.client->conf.local_id;
+    assert_int_equal(sim_reload(p.gateway), 0);
+    assert_int_equal(p.gateway->stays, 1);
+    size_t sent = p.sim->log_count;
+    sim_run(p.sim, 5 * TIME_MILLISECOND); /* by its own Delete, not by the client's */
+    assert_true(p.sim->log_count > sent);
+    pair_end(&p);
 }
 
 static void nothing(struct pair *p)
@@ -727,6 +756,7 @@ int main(void)
         cmocka_unit_test(test_address_of_another),
         cmocka_unit_test(test_site_networks),
         cmocka_unit_test(test_question_asked_again),
+        cmocka_unit_test(test_removed_without_address),
         cmocka_unit_test(test_during_handshake),
         cmocka_unit_test(test_during_exchanges),
         cmocka_unit_test(test_rekey_stands_before),

@@ -342,6 +342,7 @@ int keys_process(void *context)
     keys.ike_fd = args->ike_fd;
     keys.former_fd = args->former_fd;
     keys.heir_fd = -1;
+    log_set_level((enum log_level)args->conf->log_level); /* an heir's may be another */
     if (crypto_init())
         return run_fault(args->monitor_fd, RUN_EXIT_FAILED,
                          "the crypto library failed its self-test: reinstall libssl3");

@@ -56,6 +56,15 @@ static int change_rules(struct net_apply *net, const struct conf *conf, char why
     return conf->pool_count ? net_apply_rules(net, conf, why) : 0; /* forwarding, too */
 }
 
+/* Those of before hold again: without them clients might reach each other, or leave with their
+ * inner addresses. */
+static void rules_back(struct net_apply *net)
+{
+    char why[NET_WHY];
+    if (net->conf->pool_count && net_apply_rules(net, net->conf, why))
+        log_error("the rules of before cannot be put back: %s", why);
+}
+
 static int change_gateway(struct net_apply *net, const struct conf *conf, char why[static NET_WHY])
 {
     size_t done;
@@ -64,6 +73,7 @@ static int change_gateway(struct net_apply *net, const struct conf *conf, char w
         result = change_rules(net, conf, why);
     if (result) {
         take_back(net, conf, done);
+        rules_back(net);
         return result;
     }
     net->leaving_count = 0;

@@ -179,9 +179,11 @@ static void connect_until_asked(void)
     assert_int_equal(ike_command(t.peer, run_now(), &command, NULL), 0);
     run_peer();
     pump_settle(&t.pump);
-    assert_true(peer_hears(1000)); /* IKE_SA_INIT */
-    run_peer();
-    pump_settle(&t.pump);
+    for (unsigned i = 0; i < 8 && t.pump.questions == 0; i++) {
+        assert_true(peer_hears(1000)); /* IKE_SA_INIT, and the further key exchanges */
+        run_peer();
+        pump_settle(&t.pump);
+    }
     assert_int_equal(t.pump.questions, 1);
     assert_int_equal(ipc_receive(t.keys_fd, &in, NULL), 0);
     assert_int_equal(in.kind, IPC_ASK);

@@ -55,13 +55,14 @@ struct lease_record {
     uint64_t who, owner; /* owner 0: free, but remembered */
 };
 struct lease_walk { /* {0} begins; the book must not change meanwhile */
+    bool free_ones;
     size_t pool, cursor;
     const struct lease *at;
 };
 struct lease_key lease_key_of(const struct lease_book *book);
 /* ERR_STATE: the book knows somebody already. */
 int lease_take_key(struct lease_book *book, const struct lease_key *key) MUST_USE;
-/* The next records, at most max: the free ones by their age, then the held ones. 0 = the end. */
+/* The next records, at most max: the held ones, then the free ones by their age. 0 = the end. */
 size_t lease_export(const struct lease_book *book, struct lease_walk *walk,
                     struct lease_record *out, size_t max);
 /* ERR_ADDRESS: this book does not have it for clients; ERR_EXISTS; ERR_LIMIT, ERR_MEMORY. */

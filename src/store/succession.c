@@ -34,20 +34,25 @@ static struct lease_record record_of(const struct lease *lease)
     return (struct lease_record){.ip = lease->ip, .who = lease->who, .owner = lease->owner};
 }
 
-/* The queue of one pool after the other, then the owners' lists. */
+/* The owners' lists, then the queue of one pool after the other: a successor that has less room
+ * forgets, and takes from nobody. */
 static const struct lease *next_lease(const struct lease_book *book, struct lease_walk *walk)
 {
+    if (!walk->free_ones) {
+        walk->at = walk->at ? walk->at->next_of_owner : NULL;
+        if (!walk->at)
+            walk->at = map_next(&book->by_owner, &walk->cursor);
+        if (walk->at)
+            return walk->at;
+        walk->free_ones = true;
+    }
     while (walk->pool < book->pool_count) {
         walk->at = walk->at ? walk->at->newer : book->pools[walk->pool].oldest;
         if (walk->at)
             return walk->at;
         walk->pool++;
     }
-    if (walk->at)
-        walk->at = walk->at->next_of_owner;
-    if (!walk->at)
-        walk->at = map_next(&book->by_owner, &walk->cursor);
-    return walk->at;
+    return NULL;
 }
 
 size_t lease_export(const struct lease_book *book, struct lease_walk *walk,

@@ -267,6 +267,27 @@ static void a_successor_goes_on(void **state)
     lease_book_free(next);
 }
 
+/* Fixed addresses have taken room: those who had an address are forgotten, not those who have. */
+static void a_successor_has_less_room(void **state)
+{
+    (void)state;
+    struct lease_book *book = book_of("10.9.0.0/29", NULL);
+    assert_string_equal(take(book, 4, "alice@x", 1, NULL, NULL), "10.9.0.2");
+    assert_string_equal(take(book, 4, "bob@x", 2, NULL, NULL), "10.9.0.3");
+    lease_release(book, 1, 2);
+    struct prefix pool;
+    struct ip fixed, held;
+    assert_true(prefix_parse("10.9.0.0/29", &pool) && ip_parse("10.9.0.6", &fixed) &&
+                ip_parse("10.9.0.3", &held));
+    struct lease_book *next = lease_book_create(&pool, 1, 2, &random_system);
+    assert_non_null(next);
+    assert_int_equal(lease_reserve(next, &fixed), 0);
+    assert_int_equal(hand_on(book, next), 1);
+    assert_true(lease_holds(next, 2, &held));
+    lease_book_free(book);
+    lease_book_free(next);
+}
+
 /* What the new pools have not is not taken over; a fixed address is. */
 static void other_pools(void **state)
 {
@@ -308,6 +329,7 @@ int main(void)
         cmocka_unit_test(bounded),
         cmocka_unit_test(gateway_addresses),
         cmocka_unit_test(a_successor_goes_on),
+        cmocka_unit_test(a_successor_has_less_room),
         cmocka_unit_test(other_pools),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

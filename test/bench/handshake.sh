@@ -4,7 +4,7 @@
 #
 #   load 192.0.2.1 ---------- 192.0.2.2 responder
 #
-#   test/bench/handshake.sh [-r shrike|strongswan]... [-a psk|ecdsa]... [-o FILE]
+#   test/bench/handshake.sh [-r shrike|strongswan]... [-a psk|ecdsa]... [-k KEY-EXCHANGES]... [-o FILE]
 #
 # Environment: TUNNELS (10000), STRONGSWAN_TUNNELS (1000: its user-space data plane searches lists, so
 # that its cost grows with their number), PARALLEL (16). CPU is that of all the responder's processes, memory
@@ -16,24 +16,26 @@
 
 LOAD=${LOAD:-$LAB_TOP/${B:-build}/shrike-load}
 TUNNELS=${TUNNELS:-10000} PARALLEL=${PARALLEL:-16}
-responders=() auths=() out=
-while getopts r:a:o: option; do
+responders=() auths=() kes=() out=
+while getopts r:a:k:o: option; do
     case $option in
     r) responders+=("$OPTARG") ;;
     a) auths+=("$OPTARG") ;;
+    k) kes+=("$OPTARG") ;;
     o) out=$OPTARG ;;
     *) exit 2 ;;
     esac
 done
 [ ${#responders[@]} -gt 0 ] || responders=(shrike strongswan)
 [ ${#auths[@]} -gt 0 ] || auths=(psk ecdsa)
+[ ${#kes[@]} -gt 0 ] || kes=(x25519 x25519-ke1_mlkem768)
 if [ $$ != 1 ]; then
     root_need six || echo "bench: no Debian testing root, strongSwan is left out" >&2
 fi
 lab_enter "$@"
 . "$LAB_LIB/pki.sh"
 
-IKE=aes256gcm16-prfsha256-x25519 ESP=aes256gcm16
+ESP=aes256gcm16
 number=0
 
 new_pair()
@@ -105,36 +107,38 @@ pki_cert ca client p256 email:client@example.org
 pki_cert ca server p256 DNS:server.example.org
 
 report ""
-report "| responder, authentication | tunnels | handshakes/s | CPU of the responder, ms each | first / last tenth | memory, kB each |"
+report "| responder, authentication, key exchanges | tunnels | handshakes/s | CPU of the responder, ms each | first / last tenth | memory, kB each |"
 report "| --- | --- | --- | --- | --- | --- |"
 for responder in "${responders[@]}"; do
     for auth in "${auths[@]}"; do
-        label="$responder, $auth"
-        if [ "$responder" = strongswan ] && ! root_ready six; then
-            report "| $label | no root | | | | |"
-            continue
-        fi
-        if ! "start_$responder" "$auth"; then
-            report "| $label | does not start | | | | |"
-            continue
-        fi
-        load_conf "$auth"
-        count=$TUNNELS
-        [ "$responder" != strongswan ] || count=${STRONGSWAN_TUNNELS:-1000}
-        log=$(logfile "load-$number")
-        on "$from" timeout 300 "$LOAD" --config /etc/shrike/peer.conf --tunnels "$count" --parallel "$PARALLEL" \
-            --step $((count / 10)) --pids "$pids" >"$log" 2>&1
-        report "$(awk -v label="$label" '
-            / established  / {if (!first) first = $5; last = $5}
-            /^established/ {n = $2; rate = cpu = mem = ""
-                for (i = 1; i < NF; i++) {
-                    if ($i == "s:") rate = $(i + 1)
-                    if ($i == "responder") cpu = $(i + 1)
-                    if ($(i + 1) == "kB") mem = $i
-                }
-                printf "| %s | %s | %s | %s | %s / %s | %s |", label, n, rate, cpu, first, last, mem; ok = 1}
-            END {if (!ok) printf "| %s | failed | | | | |", label}' "$log")"
-        grep -h ' failed, the last' "$log" >&2
-        stop "$to"
+        for ke in "${kes[@]}"; do
+            label="$responder, $auth, $ke" IKE=aes256gcm16-prfsha256-$ke
+            if [ "$responder" = strongswan ] && ! root_ready six; then
+                report "| $label | no root | | | | |"
+                continue
+            fi
+            if ! "start_$responder" "$auth"; then
+                report "| $label | does not start | | | | |"
+                continue
+            fi
+            load_conf "$auth"
+            count=$TUNNELS
+            [ "$responder" != strongswan ] || count=${STRONGSWAN_TUNNELS:-1000}
+            log=$(logfile "load-$number")
+            on "$from" timeout 300 "$LOAD" --config /etc/shrike/peer.conf --tunnels "$count" --parallel "$PARALLEL" \
+                --step $((count / 10)) --pids "$pids" >"$log" 2>&1
+            report "$(awk -v label="$label" '
+                / established  / {if (!first) first = $5; last = $5}
+                /^established/ {n = $2; rate = cpu = mem = ""
+                    for (i = 1; i < NF; i++) {
+                        if ($i == "s:") rate = $(i + 1)
+                        if ($i == "responder") cpu = $(i + 1)
+                        if ($(i + 1) == "kB") mem = $i
+                    }
+                    printf "| %s | %s | %s | %s | %s / %s | %s |", label, n, rate, cpu, first, last, mem; ok = 1}
+                END {if (!ok) printf "| %s | failed | | | | |", label}' "$log")"
+            grep -h ' failed, the last' "$log" >&2
+            stop "$to"
+        done
     done
 done

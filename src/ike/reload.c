@@ -292,9 +292,11 @@ static void look_at_all(struct ike_engine *e, const struct conf_tunnel *was, str
         make_offers(e, &offers);
     size_t cursor = 0;
     struct sa *sa;
+    while ((sa = map_next(&e->sas, &cursor)))
+        followup_drop(e, sa); /* the peer begins it anew; it may take an SA out of the map */
+    cursor = 0;
     while ((sa = map_next(&e->sas, &cursor))) {
         struct creation *c = sa->out.creation;
-        followup_drop(e, sa); /* the peer begins it anew */
         if (c && !c->former) {
             c->former = former;
             former->refs++;

@@ -341,16 +341,6 @@ void task_hold(struct ike_engine *e, struct sa *sa, struct task task)
         e->counters.drop_memory++;
 }
 
-time_us task_held_until(const struct ike_engine *e, const struct sa *sa)
-{
-    if (sa->busy_until <= e->now)
-        return TIME_NEVER;
-    for (size_t i = 0; i < sa->task_count; i++)
-        if (makes_sa(&sa->tasks[i]))
-            return sa->busy_until;
-    return TIME_NEVER;
-}
-
 /* While the peer's rekey of the IKE SA is unfinished no child is deleted, as it would move away
  * from under the Delete. */
 static bool is_to_wait(const struct ike_engine *e, const struct sa *sa, const struct task *task)
@@ -358,6 +348,20 @@ static bool is_to_wait(const struct ike_engine *e, const struct sa *sa, const st
     if (makes_sa(task))
         return e->now < sa->busy_until || sa->followup;
     return task->kind == TASK_DELETE_CHILD && followup_makes_ike(sa);
+}
+
+/* What it waited for may have gone without a message or a timer that would begin it: then at once.
+ */
+time_us task_held_until(const struct ike_engine *e, const struct sa *sa)
+{
+    time_us until = TIME_NEVER;
+    for (size_t i = 0; i < sa->task_count && !sa->out.request; i++) {
+        if (!is_to_wait(e, sa, &sa->tasks[i]))
+            return e->now;
+        if (makes_sa(&sa->tasks[i]) && !sa->followup)
+            until = sa->busy_until;
+    }
+    return until;
 }
 
 static bool take_task(const struct ike_engine *e, struct sa *sa, struct task *task)

@@ -278,6 +278,32 @@ static void test_forsaken(void **state)
     }
 }
 
+/* A reload ends what is unfinished; what has waited for its end begins, with no other event. */
+static void test_reload_meanwhile(void **state)
+{
+    (void)state;
+    struct pair p = multi_pair(IKE2, ESP2);
+    p.gateway->conf.idle_check = p.gateway->conf.dpd = 0;
+    pair_up(&p);
+    struct sa *sa = stage_sa(p.gateway->engine, 0);
+    lost.exchange = EXCHANGE_IKE_FOLLOWUP_KE;
+    lost.response = false;
+    p.sim->filter = lose;
+    assert_int_equal(sim_command(p.client, IKE_REKEY_IKE, 0), 0);
+    sim_run(p.sim, TIME_SECOND);
+    assert_int_equal(sim_command(p.gateway, IKE_REKEY_CHILD, 0), 0);
+    sim_stop(p.client);
+    sim_log_clear(p.sim);
+    sim_run(p.sim, TIME_SECOND);
+    assert_non_null(sa->followup);
+    assert_int_equal(p.sim->log_count, 0);
+    assert_int_equal(sim_reload(p.gateway), 0);
+    sim_run(p.sim, TIME_SECOND);
+    assert_null(sa->followup);
+    assert_true(pair_sent(&p, EXCHANGE_CREATE_CHILD_SA, false) > 0);
+    sim_free(p.sim);
+}
+
 /* The gateway has forgotten: the client begins anew by itself. */
 static void test_forgotten(void **state)
 {
@@ -335,11 +361,12 @@ static void test_unknown_link(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_auth_too_early),  cmocka_unit_test(test_wrong_exchange),
-        cmocka_unit_test(test_empty_exchanges), cmocka_unit_test(test_bad_answers),
-        cmocka_unit_test(test_all_at_once),     cmocka_unit_test(test_spoiled_offer),
-        cmocka_unit_test(test_required),        cmocka_unit_test(test_forsaken),
-        cmocka_unit_test(test_forgotten),       cmocka_unit_test(test_unknown_link),
+        cmocka_unit_test(test_auth_too_early),   cmocka_unit_test(test_wrong_exchange),
+        cmocka_unit_test(test_empty_exchanges),  cmocka_unit_test(test_bad_answers),
+        cmocka_unit_test(test_all_at_once),      cmocka_unit_test(test_spoiled_offer),
+        cmocka_unit_test(test_required),         cmocka_unit_test(test_forsaken),
+        cmocka_unit_test(test_forgotten),        cmocka_unit_test(test_unknown_link),
+        cmocka_unit_test(test_reload_meanwhile),
     };
     return cmocka_run_group_tests(tests, pair_group_start, pair_group_end);
 }

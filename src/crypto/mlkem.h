@@ -1,7 +1,7 @@
 /* ML-KEM (FIPS 203) of our own, for a libcrypto that does not have it (before 3.5).
  *
- * Constant in time: no branch, index, division or length depends on a secret; test_mlkem_time looks
- * at that with valgrind. Deterministic: random octets are arguments. An encapsulation key is
+ * Constant in time: no branch, index, division or length depends on a secret; test_constant_time
+ * looks at that with valgrind. Deterministic: random octets are arguments. An encapsulation key is
  * checked as section 7.2 asks, a decapsulation key and a ciphertext as 7.3 does, each time. A
  * ciphertext that was not made for the key gives a secret that nobody else has, and no error
  * (implicit rejection). */

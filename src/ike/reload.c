@@ -209,9 +209,14 @@ static bool allows_ike(const struct ike_engine *e, const struct offers *o, const
     return select_check(o->ike, o->ike_count, &p, SELECT_KE_MUST, e->conf->pq) == 0;
 }
 
+/* Where ML-KEM is required, a child's keys must come of it too: by an exchange of its own, or by
+ * those of the IKE SA. */
 static bool allows_child(const struct ike_engine *e, const struct offers *o, const struct child *c)
 {
     struct proposal p = as_proposal(&c->chosen, protocol_of(c));
+    if (e->conf->pq == CONF_PQ_REQUIRE && !kes_are_pq(&c->chosen.kes) &&
+        !kes_are_pq(&c->sa->chosen.kes))
+        return false;
     return select_check(o->child, o->child_count, &p, SELECT_KE_OPTIONAL, e->conf->pq) == 0;
 }
 

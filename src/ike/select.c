@@ -337,7 +337,8 @@ size_t select_offer(const struct conf_tunnel *conf, const struct select_wish *w,
                     struct proposal out[static OFFERS_MAX])
 {
     size_t at = 0;
-    for (size_t i = 0; w->with_ke && w->more && i < conf->ike_count && at == 0; i++)
+    bool more = w->with_ke && (w->more || !knows_one(conf)); /* an IKE SA from before a reload */
+    for (size_t i = 0; more && i < conf->ike_count && at == 0; i++)
         if (kes_may_be_more(&conf->ike[i]))
             at = offer_all(conf, w, &conf->ike[i], at, out);
     return offer_all(conf, w, NULL, at, out);

@@ -304,6 +304,31 @@ static void test_reload_meanwhile(void **state)
     sim_free(p.sim);
 }
 
+/* ML-KEM is wanted while a tunnel stands without it: the IKE SA is rekeyed, and the child too,
+ * whose keys come from what the IKE SA had; a child's rekey before that is no empty offer. */
+static void test_reload_to_required(void **state)
+{
+    (void)state;
+    for (unsigned early = 0; early < 2; early++) {
+        struct pair p = multi_pair("aes256gcm16-prfsha384-x25519", "aes256gcm16");
+        p.client->conf.ike[1] = p.client->conf.ike[0];
+        sim_proposals(p.client, IKE2, "aes256gcm16");
+        p.client->conf.ike_count = 2;
+        pair_up(&p);
+        assert_int_equal(pair_child(p.gateway)->kes.ke, 0);
+        sim_proposals(p.gateway, IKE2, "aes256gcm16");
+        p.gateway->conf.pq = CONF_PQ_REQUIRE;
+        assert_int_equal(sim_reload(p.gateway), 0);
+        if (early)
+            assert_int_equal(sim_command(p.gateway, IKE_REKEY_CHILD, 0), 0);
+        sim_run(p.sim, early ? TIME_SECOND : 900 * TIME_SECOND);
+        sim_check_pair(p.sim, p.client, p.gateway);
+        assert_null(sim_event(p.client, IKE_EVENT_DOWN));
+        assert_int_equal(pair_child(p.gateway)->kes.add[0], 36);
+        pair_end(&p);
+    }
+}
+
 /* The gateway has forgotten: the client begins anew by itself. */
 static void test_forgotten(void **state)
 {
@@ -366,7 +391,7 @@ int main(void)
         cmocka_unit_test(test_all_at_once),      cmocka_unit_test(test_spoiled_offer),
         cmocka_unit_test(test_required),         cmocka_unit_test(test_forsaken),
         cmocka_unit_test(test_forgotten),        cmocka_unit_test(test_unknown_link),
-        cmocka_unit_test(test_reload_meanwhile),
+        cmocka_unit_test(test_reload_meanwhile), cmocka_unit_test(test_reload_to_required),
     };
     return cmocka_run_group_tests(tests, pair_group_start, pair_group_end);
 }

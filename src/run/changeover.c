@@ -50,7 +50,9 @@ static void clear(struct monitor *m)
     close_fd(&r->former_end);
     conf_free(r->conf);
     json_decref(r->report);
+    bool again = r->again;
     reload_init(m);
+    r->again = again;
 }
 
 static void next_phase(struct monitor *m, enum reload_phase phase, unsigned seconds)
@@ -173,7 +175,9 @@ void reload_begin(struct monitor *m, const struct ctl_client_ref *client)
 {
     struct reload *r = &m->reload;
     if (r->phase != RELOAD_IDLE) {
-        log_warn("the configuration is being read again already");
+        r->again |= client == NULL; /* the file may have been changed since it was read */
+        log_warn("the configuration is being read again already%s",
+                 client ? "" : "; and will be once more");
         if (client)
             (void)!ctl_error(m->ctl, *client, "org.shrike.InProgress",
                              json_pack("{s:s,s:s}", "what", "a reload is under way", "next",
@@ -181,6 +185,8 @@ void reload_begin(struct monitor *m, const struct ctl_client_ref *client)
         return;
     }
     clear(m); /* the last one's old process has ended, or had time enough */
+    r->again = false;
+    r->serial = ++m->serial;
     r->began = run_now();
     r->asked = client != NULL;
     if (client)
@@ -245,7 +251,7 @@ static bool has_sites(const struct conf *conf)
 
 static int send_to_ike(struct monitor *m, const struct conf_credentials *credentials)
 {
-    ipc_prepare(&m->message, IPC_RELOAD, 0);
+    ipc_prepare(&m->message, IPC_RELOAD, m->reload.serial);
     m->message.reload.tunnel = m->reload.conf->tunnel;
     m->message.reload.sites = has_sites(m->reload.conf);
     int result = to_ike(m, -1);
@@ -348,28 +354,41 @@ static void switch_over(struct monitor *m)
     conf_free(former);
     promote(m);
     next_phase(m, RELOAD_SWITCH, SWITCH_SECONDS);
-    if (tell_both(m))
+    if (tell_both(m)) {
         break_down(m, "keys or ike do not listen");
-    else
-        take_level(m);
+        return;
+    }
+    take_level(m);
+    if (uplinks_open(m) == 0) /* which `roam = no` had left out */
+        uplinks_forget(m);
 }
 
 /* ---- the end */
+
+/* Once: whoever waits hears what has become of it. */
+static void announce(struct monitor *m)
+{
+    struct reload *r = &m->reload;
+    json_t *report = r->report;
+    if (!report)
+        return;
+    r->report = NULL;
+    m->read_at = run_wall_clock(NULL);
+    report_outcome(report, r, run_now() - r->began);
+    if (r->asked)
+        (void)!ctl_reply(m->ctl, r->client, report, false); /* it may have gone */
+    else
+        json_decref(report);
+    r->asked = false;
+}
 
 static void finish(struct monitor *m)
 {
     struct reload *r = &m->reload;
     net_apply_settle(&m->net);
-    m->read_at = run_wall_clock(NULL);
-    json_t *report = r->report;
-    r->report = NULL;
-    report_outcome(report, r, run_now() - r->began);
     log_info("the new configuration is in force: %u tunnels stay, %llu ended", r->judged.stayed,
              (unsigned long long)r->ended);
-    if (r->asked)
-        (void)!ctl_reply(m->ctl, r->client, report, false); /* it may have gone */
-    else
-        json_decref(report);
+    announce(m);
     pid_t former = r->former; /* it may need a moment more to end */
     int former_fd = r->former_fd;
     r->former = 0;
@@ -377,6 +396,15 @@ static void finish(struct monitor *m)
     clear(m);
     r->former = former;
     r->former_fd = former_fd;
+}
+
+/* Nobody waits any longer, but no other reload begins before the last tunnel is judged: it would
+ * compare with secrets that were never asked about. */
+static void go_on_judging(struct monitor *m)
+{
+    log_warn("not every tunnel is judged yet; `shrike status` shows what stands");
+    announce(m);
+    m->reload.deadline = TIME_NEVER;
 }
 
 static void switched(struct monitor *m)
@@ -411,6 +439,8 @@ static void take_done(struct monitor *m, const struct ipc_reload_done *done)
 void reload_take(struct monitor *m, enum run_role role, const struct ipc_message *message)
 {
     struct reload *r = &m->reload;
+    if (role == ROLE_IKE && message->serial != r->serial)
+        return; /* about one that was given up */
     if (role == ROLE_IKE && message->kind == IPC_RELOAD_DONE) {
         take_done(m, &message->reload_done);
     } else if (role == ROLE_KEYS && message->kind == IPC_TAKEN_OVER && r->phase == RELOAD_SWITCH) {
@@ -430,7 +460,7 @@ void reload_event(struct monitor *m, const struct ipc_event *event)
     if ((r->phase != RELOAD_SWITCH && r->phase != RELOAD_JUDGE) || !r->in_force ||
         event->what.kind != IKE_EVENT_DOWN)
         return;
-    if (r->ended++ < RELOAD_ENDED)
+    if (r->ended++ < RELOAD_ENDED && r->report)
         report_ended(r->report, event);
 }
 
@@ -467,6 +497,8 @@ void reload_died(struct monitor *m, enum run_role role)
 
 void reload_tick(struct monitor *m, time_us now)
 {
+    if (m->reload.phase == RELOAD_IDLE && m->reload.again)
+        reload_begin(m, NULL);
     if (now < m->reload.deadline)
         return;
     switch (m->reload.phase) {
@@ -482,15 +514,15 @@ void reload_tick(struct monitor *m, time_us now)
         break_down(m, "keys and ike did not change over in time");
         break;
     case RELOAD_JUDGE:
-        log_warn("not every tunnel is judged yet; `shrike status` shows what stands");
-        finish(m);
+        go_on_judging(m);
         break;
     }
 }
 
 time_us reload_deadline(const struct monitor *m)
 {
-    return m->reload.deadline;
+    bool at_once = m->reload.phase == RELOAD_IDLE && m->reload.again;
+    return at_once ? run_now() : m->reload.deadline;
 }
 
 void reload_end(struct monitor *m)

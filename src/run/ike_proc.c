@@ -31,6 +31,7 @@ struct ike_process {
     struct conf_credentials credentials; /* of that; the engine borrows them */
     int former_keys_fd;
     bool judging; /* the monitor waits to hear who may stay */
+    uint32_t reload_serial;
     struct ipc_message in;
     uint8_t datagram[DATAGRAM_MAX];
 };
@@ -196,7 +197,7 @@ static void stop(struct ike_process *p)
 static void reload_done(struct ike_process *p, const struct ipc_reload_done *what)
 {
     static struct ipc_message reply;
-    ipc_prepare(&reply, IPC_RELOAD_DONE, 0);
+    ipc_prepare(&reply, IPC_RELOAD_DONE, p->reload_serial);
     reply.reload_done = *what;
     if (outbox_send(&p->pump.outbox, p->args->monitor_fd, &reply))
         log_debug("the monitor does not hear of the new configuration");
@@ -205,6 +206,7 @@ static void reload_done(struct ike_process *p, const struct ipc_reload_done *wha
 static void begin_renewal(struct ike_process *p)
 {
     renewal_free(p->next);
+    p->reload_serial = p->in.serial;
     p->next = renewal_create(p->pump.conf, &p->in.reload);
 }
 
@@ -283,11 +285,9 @@ static void tell_judged(struct ike_process *p)
     ike_usage(p->pump.engine, &usage);
     if (usage.judging)
         return;
-    p->judging = false;
-    ipc_prepare(&message, IPC_JUDGED, 0);
+    ipc_prepare(&message, IPC_JUDGED, p->reload_serial);
     message.judged = p->pump.judged;
-    if (outbox_send(&p->pump.outbox, p->args->monitor_fd, &message))
-        log_debug("the monitor does not hear who stays");
+    p->judging = outbox_send(&p->pump.outbox, p->args->monitor_fd, &message) != 0;
 }
 
 static void read_monitor(struct ike_process *p)

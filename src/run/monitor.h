@@ -65,7 +65,9 @@ enum { RELOAD_ENDED = 64 }; /* tunnels that the report names */
 struct reload {
     enum reload_phase phase;
     time_us deadline, began;
-    bool asked; /* by `client`, who waits; else by a signal */
+    uint32_t serial; /* of what ike is told and answers */
+    bool asked;      /* by `client`, who waits; else by a signal */
+    bool again;      /* another signal came meanwhile */
     struct ctl_client_ref client;
     struct conf *conf;  /* the new one, until it is in force */
     pid_t heir, former; /* keys processes that are not (any more) among the children; 0 = none */

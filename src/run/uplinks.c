@@ -11,7 +11,7 @@ enum { SOURCES = 256 };
 int uplinks_open(struct monitor *m)
 {
     char why[NET_WHY];
-    if (!m->conf->tunnel.roam)
+    if (!m->conf->tunnel.roam || m->watch_fd >= 0)
         return 0;
     m->watch_fd = net_watch_open(why);
     if (m->watch_fd >= 0 && monitor_watch(m, m->watch_fd, WATCH_NETWORK) == 0)

@@ -448,6 +448,19 @@ by_signal()
     expect 'SIGHUP: status says when' sh -c "[ '$read' != '$(shrike_status server 's["config_read"]')' ]"
     expect 'SIGHUP: who was taken out is not let in' not start_client erin
     shrike_down erin >/dev/null 2>&1
+    # another edit while the first one is being read is not forgotten
+    for _ in 1 2 3 4 5; do
+        CLIENTS="$CLIENTS erin"
+        write_gateway
+        kill -HUP "${SPAWN_PID[server]}"
+        CLIENTS=${CLIENTS/ erin/}
+        write_gateway
+        kill -HUP "${SPAWN_PID[server]}"
+        sleep 1
+        on server "$SHRIKE" reload >"$(logfile reload)" 2>&1
+        grep -q 'nothing has changed' "$(logfile reload)" || break
+    done
+    expect 'SIGHUP: the last of two edits is in force' grep -q 'nothing has changed' "$(logfile reload)"
 }
 
 # A client's own: its resolvers, its certificate, and what it cannot follow.

@@ -94,9 +94,11 @@ void on_event(struct sim_host *host, const struct ike_event *event)
                   !was_lied_to(w, host, event->tunnel),
               "%s: a tunnel ends by a token, and the other end has it still", host->name);
     bool over = event->kind == IKE_EVENT_FAILED || event->kind == IKE_EVENT_DOWN;
-    /* To a gateway, who authenticates anew is a second tunnel and the end of the first. */
-    SIM_CHECK(w->sim, !over || !w->strict || (w->reauths && !m->gateway), "%s: a tunnel ends: %s",
-              host->name, event->text);
+    /* To a gateway, who authenticates anew is a second tunnel and the end of the first. Who has
+     * moved and hears nothing does so, too, be it because nobody had something to say. */
+    bool renews = !m->gateway && (w->reauths || w->roams);
+    SIM_CHECK(w->sim, !over || !w->strict || renews, "%s: a tunnel ends: %s", host->name,
+              event->text);
     if (!m->gateway || !over || event->tunnel != host->tunnel)
         return;
     host->tunnel = 0;

@@ -76,8 +76,11 @@ static void disguise(struct world *w)
         memcpy(buffer + SPI_LEN, spi, SPI_LEN);
     }
     buffer[FLAGS_AT] &= (uint8_t)~FLAG_RESPONSE;
-    throw(w, &d->from, &d->to, (struct bytes){buffer, d->len});
-    throw(w, &d->to, &d->from, (struct bytes){buffer, d->len});
+    /* by the first one the ring may lose it */
+    struct endpoint from = d->from, to = d->to;
+    struct bytes octets = {buffer, d->len};
+    throw(w, &from, &to, octets);
+    throw(w, &to, &from, octets);
 }
 
 static const struct sim_datagram *old_init(struct world *w)

@@ -196,21 +196,33 @@ static const char *explain_methods(struct ike_engine *e, const struct sa *sa)
         h->method == AUTH_SHARED_KEY ? "a pre-shared key" : "another signature");
 }
 
+static const char *advice_for(const struct ike_engine *e, const struct sa *sa, uint16_t notify)
+{
+    if (notify == NOTIFY_NO_PROPOSAL_CHOSEN && e->conf->pq == CONF_PQ_REQUIRE)
+        return "the gateway accepts none of our algorithms; it may lack ML-KEM, and `pq = "
+               "require` offers nothing else";
+    /* Many say so, too, to an address for which they have nothing set up. */
+    if (notify == NOTIFY_NO_PROPOSAL_CHOSEN && sa->state == IKE_STATE_INIT_SENT)
+        return "the gateway accepts none of our algorithms, or has no connection for our address; "
+               "compare the proposals and addresses on both sides";
+    if (notify == NOTIFY_AUTHENTICATION_FAILED && intermediate_is_idle(sa))
+        return "the gateway refused our authentication; check the pre-shared key or certificate "
+               "and our identity (shrike explain there); if it is libreswan with intermediate=yes, "
+               "take that out, or write `pq = off` here";
+    for (size_t i = 0; i < ARRAY_LEN(advices); i++)
+        if (advices[i].notify == notify)
+            return advices[i].sentence;
+    return "the peer refused; its log says why";
+}
+
 const char *explain_notify(struct ike_engine *e, const struct sa *sa, uint16_t notify)
 {
     char name[WIRE_NAME_TEXT], where[ADDR_TEXT];
-    const char *sentence = "the peer refused; its log says why";
     const char *methods = notify == NOTIFY_AUTHENTICATION_FAILED ? explain_methods(e, sa) : NULL;
     if (methods)
         return methods;
-    for (size_t i = 0; i < ARRAY_LEN(advices); i++)
-        if (advices[i].notify == notify)
-            sentence = advices[i].sentence;
-    if (notify == NOTIFY_NO_PROPOSAL_CHOSEN && e->conf->pq == CONF_PQ_REQUIRE)
-        sentence = "the gateway accepts none of our algorithms; it may lack ML-KEM, and `pq = "
-                   "require` offers nothing else";
     return explain(e, "%s answered %s: %s", endpoint_print(&sa->path.remote, where),
-                   wire_notify_name(notify, name), sentence);
+                   wire_notify_name(notify, name), advice_for(e, sa, notify));
 }
 
 const char *explain_timeout(struct ike_engine *e, const struct sa *sa)

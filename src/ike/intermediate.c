@@ -58,6 +58,13 @@ bool intermediate_is_due(const struct sa *sa)
     return x && x->done < x->count;
 }
 
+/* libreswan 5.2 then lets its AUTH cover the Message ID all the same, which is for when one was
+ * held (RFC 9242 3.3.2). */
+bool intermediate_is_idle(const struct sa *sa)
+{
+    return intermediate_is_agreed(sa) && sa->handshake->intermediate->exchanges == 0;
+}
+
 const struct keys *intermediate_keys(const struct sa *sa, uint32_t id)
 {
     const struct intermediate *x = sa->handshake ? sa->handshake->intermediate : NULL;

@@ -448,6 +448,7 @@ int intermediate_agree(struct sa *sa, const struct chosen *chosen) MUST_USE;
 void intermediate_free(struct handshake *h);
 bool intermediate_is_agreed(const struct sa *sa);
 bool intermediate_is_due(const struct sa *sa);
+bool intermediate_is_idle(const struct sa *sa);              /* agreed on, and none was held */
 int intermediate_go_on(struct ike_engine *e, struct sa *sa); /* as initiator; IKE_AUTH at last */
 int intermediate_request(struct ike_engine *e, struct sa *sa, const struct input *in);
 int intermediate_response(struct ike_engine *e, struct sa *sa, const struct input *in);

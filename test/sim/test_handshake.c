@@ -103,6 +103,8 @@ static void test_no_proposal(void **state)
     struct pair p = pair_make();
     sim_proposals(p.client, "aes128gcm16-prfsha256-x25519", "aes256gcm16");
     pair_start(&p);
+    sim_run(p.sim, 10 * TIME_SECOND);
+    assert_non_null(strstr(sim_event(p.client, IKE_EVENT_FAILED)->text, "for our address"));
     pair_expect_failure(&p, ERR_NO_PROPOSAL, NOTIFY_NO_PROPOSAL_CHOSEN);
 }
 

@@ -242,6 +242,29 @@ static void test_required(void **state)
     pair_expect_failure(&p, ERR_NO_PROPOSAL, NOTIFY_NO_PROPOSAL_CHOSEN);
 }
 
+/* The gateway knows IKE_INTERMEDIATE and takes one key exchange: refused then, the client names
+ * what libreswan does with that. Not when an exchange was held. */
+static void test_idle_and_refused(void **state)
+{
+    (void)state;
+    static const char hint[] = "intermediate=yes";
+    for (unsigned held = 0; held < 2; held++) {
+        struct pair p = multi_pair("aes256gcm16-prfsha384-x25519-ke1_mlkem768", ESP2);
+        struct conf_tunnel *c = &p.client->conf;
+        struct bytes bad;
+        assert_int_equal(suite_parse("aes256gcm16-prfsha384-x25519", PROTOCOL_IKE,
+                                     &c->ike[c->ike_count++], &bad),
+                         0);
+        if (!held)
+            sim_proposals(p.gateway, "aes256gcm16-prfsha384-x25519", ESP2);
+        p.client->psk[0] = "something else entirely";
+        pair_start(&p);
+        sim_run(p.sim, 10 * TIME_SECOND);
+        assert_int_equal(!!strstr(sim_event(p.client, IKE_EVENT_FAILED)->text, hint), !held);
+        pair_expect_failure(&p, ERR_AUTH, NOTIFY_AUTHENTICATION_FAILED);
+    }
+}
+
 /* ---- IKE_FOLLOWUP_KE */
 
 /* The client dies in the middle: the gateway waits a minute, then nothing of it is left. */
@@ -392,6 +415,7 @@ int main(void)
         cmocka_unit_test(test_required),         cmocka_unit_test(test_forsaken),
         cmocka_unit_test(test_forgotten),        cmocka_unit_test(test_unknown_link),
         cmocka_unit_test(test_reload_meanwhile), cmocka_unit_test(test_reload_to_required),
+        cmocka_unit_test(test_idle_and_refused),
     };
     return cmocka_run_group_tests(tests, pair_group_start, pair_group_end);
 }

@@ -65,7 +65,7 @@ iked_conf()
         printf '%s\n' 'set fragmentation' "${c[setup]:-}"
         echo "ikev2 \"peer\" ${c[active]} esp from ${c[lts]} to ${c[rts]} \\"
         [ -z "${c[local]:-}" ] || echo "local ${c[local]} \\"
-        echo "peer ${c[remote]} ikesa $ike childsa $esp \\"
+        echo "peer ${c[remote]} ${ike:+ikesa $ike} childsa $esp \\"
         echo "srcid ${c[id]} dstid ${c[rid]} \\"
         echo "${c[ike_life]:+ikelifetime ${c[ike_life]}} ${c[child_life]:+lifetime ${c[child_life]}${c[bytes]:+ bytes ${c[bytes]}}} \\"
         echo "$auth ${c[pool]:+config address ${c[pool]}} ${c[vips]:+request address any}"

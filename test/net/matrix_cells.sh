@@ -60,6 +60,12 @@ cells_algorithms()
     done
     local loose=
     [ "$peer" != libre ] || loose=pfs=no
+    # Shrike then offers ML-KEM first (RFC 9370), of which libreswan and OpenIKED know nothing. OpenIKED's kernel: see above.
+    if [ "$peer" = iked ]; then
+        cell defaults ike= act=ike_by_shrike what='neither side is told an IKE proposal'
+    else
+        cell defaults ike= esp= act=ike_by_shrike what='neither side is told a proposal'
+    fi
     cell alg-no-pfs esp="${ESP%-*}" shrike=pfs=no peer=$loose act=child_by_shrike
     case $peer in
     libre) cell alg-esn esp=aes256gcm16-x25519-esn pesp=aes256gcm16-x25519 peer=esn=yes

@@ -23,7 +23,7 @@ shrike_need()
 #   gateway: id, listen, cert, key, ca, pool, dns, routes (its networks), any_cert, peer (identity
 #            of the one client with a shared secret), nat, ban
 #   client:  remote (address), id, rid, cert, key, ca, send, request, local, children, interface
-#   both:    mode, psk, pq, ike, esp, ah, legacy, pfs, esn, encap, tfc, dummies, fragment, ike_life, child_life, reauth,
+#   both:    mode, psk, pq, ike, esp, ah, legacy, pfs, childless, esn, encap, tfc, dummies, fragment, ike_life, child_life, reauth,
 #            child_packets, dpd, workers, level
 shrike_conf()
 {
@@ -104,6 +104,7 @@ shrike_common_sections()
     shrike_line ah "${c[ah]:-}"
     shrike_line legacy "${c[legacy]:-}"
     shrike_line pfs "${c[pfs]:-}"
+    shrike_line childless "${c[childless]:-}"
     shrike_line esn "${c[esn]:-}"
     shrike_line encapsulation "${c[encap]:-}"
     shrike_line tfc "${c[tfc]:-}"

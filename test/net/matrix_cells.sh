@@ -69,7 +69,7 @@ cells_algorithms()
     cell alg-no-pfs esp="${ESP%-*}" shrike=pfs=no peer=$loose act=child_by_shrike
     case $peer:$role in
     six:initiator | five:initiator) cell childless shrike=childless=yes act=child_by_shrike what='IKE_AUTH without a child SA (RFC 6023)' ;;
-    six:responder | five:responder) cell childless peer='more=childless = prefer' act=child_by_shrike what='IKE_AUTH without a child SA (RFC 6023)' ;;
+    six:responder | five:responder) cell childless peer='more=childless = force' act=child_by_shrike what='IKE_AUTH without a child SA (RFC 6023)' ;;
     esac
     case $peer in
     libre) cell alg-esn esp=aes256gcm16-x25519-esn pesp=aes256gcm16-x25519 peer=esn=yes

@@ -1,5 +1,5 @@
 /* The engine from inside: what an IKE SA, a child, a tunnel and the engine consist of. What its
- * files do for one another is parts.h.
+ * files do for one another is parts.h and exchanges.h.
  *
  *   engine   the way of a datagram; time; the look inside
  *   queue    actions on their way out; messages are counted references, never copied
@@ -457,5 +457,6 @@ struct ike_engine {
 };
 
 #include "ike/parts.h"
+#include "ike/exchanges.h"
 
 #endif

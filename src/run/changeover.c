@@ -359,7 +359,7 @@ static void switch_over(struct monitor *m)
         return;
     }
     take_level(m);
-    if (uplinks_open(m) == 0) /* which `roam = no` had left out */
+    if (m->watch_fd < 0 && uplinks_open(m) == 0) /* `roam = no` had left it out */
         uplinks_forget(m);
 }
 

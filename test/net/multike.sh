@@ -14,6 +14,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$LAB_LIB/sswan.sh"
 . "$LAB_LIB/shrike.sh"
+. "$LAB_LIB/meet.sh"
 lab_enter "$@"
 shrike_need multike || { lab_summary; exit; }
 
@@ -26,26 +27,6 @@ aes256gcm16-prfsha384-x25519-ke1_mlkem768-ke2_mlkem1024 aes256gcm16-x25519-ke1_m
 aes256-sha512-prfsha512-ecp384-ke1_mlkem512-ke3_x25519  aes256gcm16-ecp256-ke2_mlkem768-ke4_x448 4 576 2 2
 chacha20poly1305-prfsha256-x25519-ke1_mlkem1024         chacha20poly1305-x25519           6 9000 1 0
 '
-
-lab_number=0
-# network ROLE VERSION: hosts $client, $server, $router; $peer is the strongSwan one
-network()
-{
-    lab_number=$((lab_number + 1))
-    client=client$lab_number server=server$lab_number router=router$lab_number
-    if [ "$1" = initiator ]; then
-        host $client
-        sswan_host $server "$2"
-        peer=$server
-    else
-        sswan_host $client "$2"
-        host $server
-        peer=$client
-    fi
-    host $router
-    road $client $router $server
-    masquerade $router wan
-}
 
 # configure ROLE OUTSIDE IKE ESP [KEY=VALUE of ours]; IKE and ESP of the peer in PEER_IKE, PEER_ESP
 configure()
@@ -66,37 +47,6 @@ configure()
             pool="$pool,$pool6" routes="$inside" peer=client@example.org ike="$ike" esp="$esp" \
             psk="$LAB_PSK" "$@"
     fi
-}
-
-connect()
-{
-    sswan_start "$peer" || return
-    if [ "$1" = initiator ]; then
-        shrike_up "$client"
-    else
-        shrike_start "$server" && sswan_up "$client"
-    fi
-}
-
-disconnect()
-{
-    if [ "$1" = initiator ]; then
-        shrike_down "$client" >/dev/null 2>&1
-    else
-        sswan_down "$client"
-        shrike_stop "$server"
-    fi
-    sswan_stop "$peer"
-}
-
-carries()
-{
-    local where
-    for where in 10.20.0.1 fd20::1; do
-        on "$client" ping -c 3 -i 0.05 -W 2 $where 2>&1 | grep -q ' 3 received' ||
-            { fail "$1" "no answer from $where"; return 1; }
-    done
-    pass "$1"
 }
 
 ours()

@@ -144,55 +144,60 @@ static json_t *groups_of(const json_t *doc)
     return json_object_get(json_is_array(doc) ? json_array_get(doc, 1) : doc, "testGroups");
 }
 
-static void acvp_create(void **state)
+/* Each case of a file by itself; so many there must be. */
+static void each_case(const char *name, size_t cases,
+                      void (*one)(const json_t *group, const json_t *test))
 {
-    json_t *doc = vectors_load("acvp/ML-KEM-keyGen-internalProjection.json"), *group, *test;
+    json_t *doc = vectors_load(name), *group, *test;
     size_t g, t, ran = 0;
 
-    (void)state;
     if (doc == NULL)
         skip();
     json_array_foreach(groups_of(doc), g, group)
         json_array_foreach(json_object_get(group, "tests"), t, test)
     {
-        struct bytes d = vectors_hex(test, "d"), z = vectors_hex(test, "z");
-        struct bytes ek = vectors_hex(test, "ek"), dk = vectors_hex(test, "dk");
-        uint8_t seed[MLKEM_SEED];
-
-        memcpy(seed, d.at, 32), memcpy(seed + 32, z.at, 32);
-        case_create(id_of(group), (struct bytes){seed, sizeof(seed)}, ek, dk);
-        vectors_free(d), vectors_free(z), vectors_free(ek), vectors_free(dk);
+        one(group, test);
         ran++;
     }
-    assert_int_equal(ran, 75);
+    assert_int_equal(ran, cases);
     json_decref(doc);
+}
+
+static void created(const json_t *group, const json_t *test)
+{
+    struct bytes d = vectors_hex(test, "d"), z = vectors_hex(test, "z");
+    struct bytes ek = vectors_hex(test, "ek"), dk = vectors_hex(test, "dk");
+    uint8_t seed[MLKEM_SEED];
+
+    memcpy(seed, d.at, 32), memcpy(seed + 32, z.at, 32);
+    case_create(id_of(group), (struct bytes){seed, sizeof(seed)}, ek, dk);
+    vectors_free(d), vectors_free(z), vectors_free(ek), vectors_free(dk);
+}
+
+static void acvp_create(void **state)
+{
+    (void)state;
+    each_case("acvp/ML-KEM-keyGen-internalProjection.json", 75, created);
+}
+
+static void both_ways(const json_t *group, const json_t *test)
+{
+    bool in = strcmp(vectors_text(group, "function"), "encapsulation") == 0;
+    struct bytes ek = vectors_hex(in ? test : group, "ek");
+    struct bytes dk = vectors_hex(in ? test : group, "dk");
+    struct bytes c = vectors_hex(test, "c"), k = vectors_hex(test, "k");
+    struct bytes m = vectors_hex(test, "m");
+
+    if (in)
+        case_encapsulate(id_of(group), m, ek, c, k, true);
+    case_decapsulate(id_of(group), dk, c, k, true);
+    vectors_free(ek), vectors_free(dk), vectors_free(c), vectors_free(k), vectors_free(m);
 }
 
 static void acvp_both_ways(void **state)
 {
-    json_t *doc = vectors_load("acvp/ML-KEM-encapDecap-internalProjection.json"), *group, *test;
-    size_t g, t, ran = 0;
-
     (void)state;
-    if (doc == NULL)
-        skip();
-    json_array_foreach(groups_of(doc), g, group)
-        json_array_foreach(json_object_get(group, "tests"), t, test)
-    {
-        bool in = strcmp(vectors_text(group, "function"), "encapsulation") == 0;
-        struct bytes ek = vectors_hex(in ? test : group, "ek");
-        struct bytes dk = vectors_hex(in ? test : group, "dk");
-        struct bytes c = vectors_hex(test, "c"), k = vectors_hex(test, "k");
-        struct bytes m = vectors_hex(test, "m");
-
-        if (in)
-            case_encapsulate(id_of(group), m, ek, c, k, true);
-        case_decapsulate(id_of(group), dk, c, k, true);
-        vectors_free(ek), vectors_free(dk), vectors_free(c), vectors_free(k), vectors_free(m);
-        ran++;
-    }
-    assert_int_equal(ran, 105);
-    json_decref(doc);
+    each_case("acvp/ML-KEM-encapDecap-internalProjection.json", 105, both_ways);
 }
 
 /* The answers are in a file of their own, in the same order. */
@@ -269,97 +274,61 @@ static bool valid_of(const json_t *test)
 }
 
 /* seed -> ek; seed, c -> K. */
-static void wycheproof_file(const char *name, size_t cases)
+static void from_seed(const json_t *group, const json_t *test)
 {
-    json_t *doc = vectors_load(name), *group, *test;
-    size_t g, t, ran = 0;
+    struct bytes seed = vectors_hex(test, "seed"), ek = vectors_hex(test, "ek");
+    struct bytes c = vectors_hex(test, "c"), k = vectors_hex(test, "K");
 
-    if (doc == NULL)
-        skip();
-    json_array_foreach(json_object_get(doc, "testGroups"), g, group)
-        json_array_foreach(json_object_get(group, "tests"), t, test)
-    {
-        struct bytes seed = vectors_hex(test, "seed"), ek = vectors_hex(test, "ek");
-        struct bytes c = vectors_hex(test, "c"), k = vectors_hex(test, "K");
-
-        ran++;
-        if (seed.len == MLKEM_SEED) {
-            if (ek.len > 0)
-                case_create(id_of(group), seed, ek, (struct bytes){0});
-            case_derive(id_of(group), seed, c, k, valid_of(test));
-        } else {
-            assert_false(valid_of(test)); /* ours are drawn, and always as long */
-        }
-        vectors_free(seed), vectors_free(ek), vectors_free(c), vectors_free(k);
+    if (seed.len == MLKEM_SEED) {
+        if (ek.len > 0)
+            case_create(id_of(group), seed, ek, (struct bytes){0});
+        case_derive(id_of(group), seed, c, k, valid_of(test));
+    } else {
+        assert_false(valid_of(test)); /* ours are drawn, and always as long */
     }
-    assert_int_equal(ran, cases);
-    json_decref(doc);
+    vectors_free(seed), vectors_free(ek), vectors_free(c), vectors_free(k);
 }
 
 static void wycheproof_seeds(void **state)
 {
     (void)state;
-    wycheproof_file(WYCHEPROOF "512_test.json", 193);
-    wycheproof_file(WYCHEPROOF "768_test.json", 193);
-    wycheproof_file(WYCHEPROOF "1024_test.json", 193);
+    each_case(WYCHEPROOF "512_test.json", 193, from_seed);
+    each_case(WYCHEPROOF "768_test.json", 193, from_seed);
+    each_case(WYCHEPROOF "1024_test.json", 193, from_seed);
 }
 
-static void wycheproof_encaps_file(const char *name, size_t cases)
+static void encapsulated(const json_t *group, const json_t *test)
 {
-    json_t *doc = vectors_load(name), *group, *test;
-    size_t g, t, ran = 0;
+    struct bytes m = vectors_hex(test, "m"), ek = vectors_hex(test, "ek");
+    struct bytes c = vectors_hex(test, "c"), k = vectors_hex(test, "K");
 
-    if (doc == NULL)
-        skip();
-    json_array_foreach(json_object_get(doc, "testGroups"), g, group)
-        json_array_foreach(json_object_get(group, "tests"), t, test)
-    {
-        struct bytes m = vectors_hex(test, "m"), ek = vectors_hex(test, "ek");
-        struct bytes c = vectors_hex(test, "c"), k = vectors_hex(test, "K");
-
-        assert_int_equal(m.len, MLKEM_OCTETS);
-        case_encapsulate(id_of(group), m, ek, c, k, valid_of(test));
-        vectors_free(m), vectors_free(ek), vectors_free(c), vectors_free(k);
-        ran++;
-    }
-    assert_int_equal(ran, cases);
-    json_decref(doc);
+    assert_int_equal(m.len, MLKEM_OCTETS);
+    case_encapsulate(id_of(group), m, ek, c, k, valid_of(test));
+    vectors_free(m), vectors_free(ek), vectors_free(c), vectors_free(k);
 }
 
 static void wycheproof_encaps(void **state)
 {
     (void)state;
-    wycheproof_encaps_file(WYCHEPROOF "768_encaps_test.json", 265);
-    wycheproof_encaps_file(WYCHEPROOF "1024_encaps_test.json", 269);
+    each_case(WYCHEPROOF "768_encaps_test.json", 265, encapsulated);
+    each_case(WYCHEPROOF "1024_encaps_test.json", 269, encapsulated);
 }
 
-static void wycheproof_decaps_file(const char *name)
+static void decapsulated(const json_t *group, const json_t *test)
 {
-    json_t *doc = vectors_load(name), *group, *test;
-    size_t g, t, ran = 0;
+    struct bytes dk = vectors_hex(test, "dk"), c = vectors_hex(test, "c");
+    struct bytes k = vectors_hex(test, "K");
 
-    if (doc == NULL)
-        skip();
-    json_array_foreach(json_object_get(doc, "testGroups"), g, group)
-        json_array_foreach(json_object_get(group, "tests"), t, test)
-    {
-        struct bytes dk = vectors_hex(test, "dk"), c = vectors_hex(test, "c");
-        struct bytes k = vectors_hex(test, "K");
-
-        case_decapsulate(id_of(group), dk, c, k, valid_of(test));
-        vectors_free(dk), vectors_free(c), vectors_free(k);
-        ran++;
-    }
-    assert_int_equal(ran, 9);
-    json_decref(doc);
+    case_decapsulate(id_of(group), dk, c, k, valid_of(test));
+    vectors_free(dk), vectors_free(c), vectors_free(k);
 }
 
 static void wycheproof_decaps(void **state)
 {
     (void)state;
-    wycheproof_decaps_file(WYCHEPROOF "512_semi_expanded_decaps_test.json");
-    wycheproof_decaps_file(WYCHEPROOF "768_semi_expanded_decaps_test.json");
-    wycheproof_decaps_file(WYCHEPROOF "1024_semi_expanded_decaps_test.json");
+    each_case(WYCHEPROOF "512_semi_expanded_decaps_test.json", 9, decapsulated);
+    each_case(WYCHEPROOF "768_semi_expanded_decaps_test.json", 9, decapsulated);
+    each_case(WYCHEPROOF "1024_semi_expanded_decaps_test.json", 9, decapsulated);
 }
 
 /* ---- what they do not say ---- */

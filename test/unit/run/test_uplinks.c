@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -176,6 +177,32 @@ static void gateway_of_many(void **state)
         "ip -6 addr flush dev wifi0 scope global");
 }
 
+/* `roam = no` leaves the watch out; a reload that says yes opens it, once. */
+static void roam_later(void **state)
+{
+    (void)state;
+    if (!ready)
+        skip();
+    close(m.watch_fd);
+    m.watch_fd = -1;
+    m.epoll = epoll_create1(EPOLL_CLOEXEC);
+    assert_true(m.epoll >= 0);
+    conf.tunnel.roam = false;
+    assert_int_equal(uplinks_open(&m), 0);
+    assert_int_equal(m.watch_fd, -1);
+    uplinks_forget(&m);
+    assert_false(told());
+    conf.tunnel.roam = true;
+    assert_int_equal(uplinks_open(&m), 0);
+    int fd = m.watch_fd;
+    assert_true(fd >= 0);
+    uplinks_forget(&m);
+    assert_true(told());
+    assert_int_equal(uplinks_open(&m), 0);
+    assert_int_equal(m.watch_fd, fd);
+    close(m.epoll);
+}
+
 /* Nobody listens on IPv6 here, so an IPv6 address is none to send from. */
 static void other_family(void **state)
 {
@@ -284,6 +311,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(client, begin, end),
         cmocka_unit_test_setup_teardown(gateway, begin, end),
         cmocka_unit_test_setup_teardown(gateway_of_many, begin, end),
+        cmocka_unit_test_setup_teardown(roam_later, begin, end),
         cmocka_unit_test_setup_teardown(other_family, begin, end),
         cmocka_unit_test_setup_teardown(changes, begin, end),
         cmocka_unit_test_setup_teardown(not_now, begin, end),
